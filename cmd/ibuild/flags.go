@@ -1,0 +1,314 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/engine"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/moby/buildkit/util/suggest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/tonistiigi/go-csvvalue"
+	"github.com/urfave/cli/v2"
+)
+
+// later are flags of `docker buildx build` that people will type and that come with a later version.
+var later = []string{
+	"add-host", "allow", "annotation", "attest", "build-context", "cache-from", "cache-to", "call", "cgroup-parent", "check",
+	"load", "network", "no-cache-filter", "no-source-map", "provenance", "pull", "sbom", "shm-size", "ssh", "ulimit",
+}
+
+func usageError(c *cli.Context, err error, _ bool) error {
+	name, found := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !found {
+		return &usage{msg: err.Error(), hint: "see ibuild " + c.Command.Name + " --help"}
+	}
+	name = strings.TrimLeft(name, "-")
+	if slices.Contains(later, name) {
+		return &usage{msg: "--" + name + " is not supported yet", hint: "leave it out, or use docker buildx for this build"}
+	}
+	var known []string
+	for _, f := range c.Command.Flags {
+		known = append(known, f.Names()...)
+	}
+	hint := "see ibuild " + c.Command.Name + " --help"
+	if match, ok := suggest.Search(name, known, false); ok {
+		hint = "did you mean --" + match + "?"
+	}
+	return &usage{msg: "there is no flag --" + name, hint: hint}
+}
+
+// oneArg returns the only argument, or fallback when there is none.
+func oneArg(c *cli.Context, fallback string) (string, error) {
+	switch c.NArg() {
+	case 0:
+		if fallback == "" {
+			return "", &usage{msg: "what to build is missing", hint: "see ibuild " + c.Command.Name + " --help"}
+		}
+		return fallback, nil
+	case 1:
+		return c.Args().First(), nil
+	}
+	for _, a := range c.Args().Tail() {
+		if strings.HasPrefix(a, "-") {
+			return "", &usage{msg: fmt.Sprintf("%s comes after the source %s", a, c.Args().First()), hint: "flags go first: ibuild " + c.Command.Name + " [flags] SOURCE"}
+		}
+	}
+	return "", &usage{msg: fmt.Sprintf("one source at a time: got %s", strings.Join(c.Args().Slice(), " ")), hint: "flags go before the source"}
+}
+
+func parsePlatforms(list []string) ([]ocispecs.Platform, error) {
+	var out []ocispecs.Platform
+	seen := map[string]bool{}
+	for _, s := range list {
+		for _, one := range strings.Split(s, ",") {
+			p, err := platforms.Parse(strings.TrimSpace(one))
+			if err != nil || !knownPlatform(p) {
+				return nil, &usage{msg: fmt.Sprintf("--platform: %q is not a platform that ibuild builds for", one), hint: platformHint(one)}
+			}
+			p = platforms.Normalize(p)
+			if id := platforms.FormatAll(p); !seen[id] {
+				seen[id] = true
+				out = append(out, p)
+			}
+		}
+	}
+	return out, nil
+}
+
+// platformNames are the platforms of Linux images that registries hold.
+func platformNames() []string {
+	return []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le", "linux/s390x", "linux/riscv64"}
+}
+
+func knownPlatform(p ocispecs.Platform) bool {
+	n := platforms.Normalize(ocispecs.Platform{OS: p.OS, Architecture: p.Architecture})
+	for _, name := range platformNames() {
+		k := platforms.MustParse(name)
+		if k.OS == n.OS && k.Architecture == n.Architecture {
+			return true
+		}
+	}
+	return false
+}
+
+func platformHint(s string) string {
+	if match, ok := suggest.Search(s, platformNames(), false); ok {
+		return "did you mean " + match + "?"
+	}
+	return "known are " + strings.Join(platformNames(), ", ")
+}
+
+func parseNames(list []string) ([]reference.NamedTagged, error) {
+	var out []reference.NamedTagged
+	for _, s := range list {
+		named, err := reference.ParseNormalizedNamed(s)
+		if err != nil {
+			return nil, &usage{msg: fmt.Sprintf("-t %s: %v", s, err), hint: "write [registry/]name[:tag] in lower case, e.g. ghcr.io/me/train:v1"}
+		}
+		tagged, ok := reference.TagNameOnly(named).(reference.NamedTagged)
+		if _, digested := named.(reference.Digested); !ok || digested {
+			return nil, &usage{msg: fmt.Sprintf("-t %s: a name for a new image has a tag, not a digest", s)}
+		}
+		if !slices.ContainsFunc(out, func(o reference.NamedTagged) bool { return o.String() == tagged.String() }) {
+			out = append(out, tagged)
+		}
+	}
+	return out, nil
+}
+
+func parsePairs(flag string, list []string, environment bool) (map[string]string, error) {
+	out := map[string]string{}
+	for _, s := range list {
+		k, v, ok := strings.Cut(s, "=")
+		if k == "" || !ok && !environment {
+			return nil, &usage{msg: fmt.Sprintf("%s %s: write KEY=VALUE", flag, s)}
+		}
+		if !ok { // as docker does: take it from the environment, and leave it out when it is not there
+			if v, ok = os.LookupEnv(k); !ok {
+				continue
+			}
+		}
+		out[k] = v
+	}
+	return out, nil
+}
+
+// parseSecrets reads --secret id=ID[,src=FILE|,env=NAME]. Without a source, the variable or file called ID is taken.
+func parseSecrets(list []string) (map[string]bool, []secretsprovider.Source, error) {
+	ids := map[string]bool{}
+	var sources []secretsprovider.Source
+	for _, s := range list {
+		src, err := parseSecret(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		ids[src.ID] = true
+		sources = append(sources, src)
+	}
+	return ids, sources, nil
+}
+
+func parseSecret(s string) (secretsprovider.Source, error) {
+	var src secretsprovider.Source
+	fields, err := csvvalue.Fields(s, nil)
+	if err != nil {
+		return src, &usage{msg: "--secret: " + err.Error()}
+	}
+	kind := ""
+	for _, f := range fields {
+		k, v, _ := strings.Cut(f, "=")
+		switch strings.ToLower(k) {
+		case "type":
+			kind = v
+		case "id":
+			src.ID = v
+		case "src", "source":
+			src.FilePath = v
+		case "env":
+			src.Env = v
+		default:
+			return src, &usage{msg: fmt.Sprintf("--secret: unknown key %q", k), hint: "write id=ID,src=FILE or id=ID,env=NAME"}
+		}
+	}
+	if src.ID == "" {
+		return src, &usage{msg: "--secret: the id is missing", hint: "write id=ID,src=FILE or id=ID,env=NAME"}
+	}
+	if kind == "env" && src.Env == "" {
+		src.Env, src.FilePath = src.FilePath, ""
+	}
+	if src.FilePath == "" && src.Env == "" {
+		if _, ok := os.LookupEnv(src.ID); ok && kind != "file" {
+			src.Env = src.ID
+		} else {
+			src.FilePath = src.ID
+		}
+	}
+	if src.Env != "" {
+		if _, ok := os.LookupEnv(src.Env); !ok {
+			return src, &usage{msg: fmt.Sprintf("--secret id=%s: the environment variable %s is not set", src.ID, src.Env)}
+		}
+	} else if _, err := os.Stat(src.FilePath); err != nil {
+		return src, &usage{msg: fmt.Sprintf("--secret id=%s: %v", src.ID, err), hint: "name a file with src=FILE or a variable with env=NAME"}
+	}
+	return src, nil
+}
+
+func parseExports(list []string) ([]engine.Export, bool, error) {
+	var out []engine.Export
+	push := false
+	for _, s := range list {
+		e, err := parseExport(s)
+		if err != nil {
+			return nil, false, err
+		}
+		if e.Type == "registry" || e.Type == "image" && e.Attrs["push"] == "true" {
+			push = true
+			continue
+		}
+		out = append(out, e)
+	}
+	return out, push, nil
+}
+
+func parseExport(s string) (engine.Export, error) {
+	e := engine.Export{Attrs: map[string]string{}}
+	hint := "write type=oci|docker|tar,dest=FILE or type=local,dest=FOLDER"
+	fields, err := csvvalue.Fields(s, nil)
+	if err != nil {
+		return e, &usage{msg: "-o: " + err.Error(), hint: hint}
+	}
+	if len(fields) == 1 && !strings.Contains(fields[0], "=") { // -o FOLDER, as in docker
+		e.Type, e.Dest = engine.LocalExport, fields[0]
+		if e.Dest == "-" {
+			e.Type = engine.TarExport
+		}
+		return e, nil
+	}
+	for _, f := range fields {
+		k, v, ok := strings.Cut(f, "=")
+		if !ok {
+			return e, &usage{msg: fmt.Sprintf("-o %s: %q has no value", s, f), hint: hint}
+		}
+		switch k {
+		case "type":
+			e.Type = engine.ExportType(v)
+		case "dest":
+			e.Dest = v
+		default:
+			e.Attrs[k] = v
+		}
+	}
+	return checkExport(s, e, hint)
+}
+
+func checkExport(s string, e engine.Export, hint string) (engine.Export, error) {
+	known := []string{"oci", "docker", "tar", "local"}
+	if e.Type == "registry" || e.Type == "image" && e.Attrs["push"] == "true" {
+		return e, nil
+	}
+	if !slices.Contains(known, string(e.Type)) {
+		if match, ok := suggest.Search(string(e.Type), known, false); ok {
+			hint = "did you mean type=" + match + "?"
+		}
+		return e, &usage{msg: fmt.Sprintf("-o %s: there is no output of type %q", s, e.Type), hint: hint}
+	}
+	for k := range e.Attrs {
+		if !slices.Contains([]string{"name", "compression", "compression-level", "force-compression"}, k) {
+			return e, &usage{msg: fmt.Sprintf("-o %s: unknown key %q", s, k), hint: hint}
+		}
+	}
+	switch {
+	case e.Dest == "" && e.Type == engine.LocalExport:
+		return e, &usage{msg: fmt.Sprintf("-o %s: dest=FOLDER is missing", s)}
+	case e.Dest == "" && terminal(os.Stdout):
+		return e, &usage{msg: fmt.Sprintf("-o %s: dest=FILE is missing (an archive is not written to a terminal)", s)}
+	case e.Dest == "":
+		e.Dest = "-"
+	}
+	if e.Dest != "-" {
+		if _, err := os.Stat(filepath.Dir(e.Dest)); err != nil {
+			return e, &usage{msg: fmt.Sprintf("-o %s: %v", s, err), hint: "make the folder first"}
+		}
+	}
+	return e, nil
+}
+
+// epoch reads SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/).
+func epoch() (*time.Time, error) {
+	s := os.Getenv("SOURCE_DATE_EPOCH")
+	if s == "" {
+		return nil, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return nil, &usage{msg: fmt.Sprintf("SOURCE_DATE_EPOCH=%s is not a number of seconds", s)}
+	}
+	t := time.Unix(n, 0).UTC()
+	return &t, nil
+}
+
+// writeFileOnce writes a small file in one piece.
+func writeFile(name string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".ibuild-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+	}
+	return err
+}

@@ -1,0 +1,55 @@
+// Command ibuild makes container images from folders, Dockerfiles, image specs and Python scripts,
+// without a daemon or on a remote BuildKit.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/ibuild/ibuild/engine/embed"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the linker (-X main.version=…).
+var version = "dev"
+
+func main() {
+	embed.ChildMain() // the part of an ordinary user's engine that lives in a user namespace
+	logrus.SetOutput(io.Discard)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second Ctrl-C ends the process at once
+	}()
+	err := newApp().RunContext(ctx, os.Args)
+	os.Exit(report(os.Stderr, err))
+}
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:    "ibuild",
+		Usage:   "build container images for people who train and serve models",
+		Version: version,
+		Description: `ibuild turns a folder, a Dockerfile, an image spec or a uv script into a multi-arch OCI image,
+with no Docker and no daemon on this machine, or on a remote BuildKit (--builder).
+
+   ibuild build -t ghcr.io/me/train --push train.py
+   ibuild build -t me/app -o type=docker,dest=app.tar .
+   ibuild doctor`,
+		Commands: []*cli.Command{buildCommand(), llbCommand(), execCommand(), doctorCommand()},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "config `FILE`", EnvVars: []string{"IBUILD_CONFIG"}},
+			&cli.BoolFlag{Name: "debug", Usage: "write BuildKit's own log to standard error", EnvVars: []string{"IBUILD_DEBUG"}},
+		},
+		HideHelpCommand:        true,
+		UseShortOptionHandling: false,
+		Suggest:                true,
+		ExitErrHandler:         func(*cli.Context, error) {},
+		OnUsageError:           usageError,
+		CommandNotFound:        nil,
+	}
+}

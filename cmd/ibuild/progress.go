@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/containerd/console"
+	"github.com/ibuild/ibuild/engine"
+	"github.com/moby/buildkit/util/progress/progressui"
+)
+
+// display shows a build's progress until it is closed.
+type display struct {
+	progress *engine.Progress
+	done     chan error
+}
+
+// show starts a display of the given mode (auto, tty, plain, quiet, rawjson) on standard error.
+func show(ctx context.Context, mode string) (*display, error) {
+	d, err := progressui.NewDisplay(os.Stderr, progressui.DisplayMode(mode))
+	if err != nil {
+		return nil, &usage{msg: fmt.Sprintf("--progress %s: %v", mode, err), hint: "auto, tty, plain, quiet or rawjson"}
+	}
+	s := &display{progress: engine.NewProgress(), done: make(chan error, 1)}
+	go func() {
+		// not ctx: what was going on when the build was cancelled is shown as well
+		_, err := d.UpdateFrom(context.WithoutCancel(ctx), s.progress.Statuses())
+		s.done <- err
+	}()
+	return s, nil
+}
+
+// close waits until everything was shown.
+func (d *display) close() {
+	d.progress.Close()
+	<-d.done
+}
+
+// say writes a line for people, unless they asked for quiet or for machine-readable output.
+func say(mode string, format string, args ...any) {
+	if mode == "quiet" || mode == "rawjson" {
+		return
+	}
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
+
+// terminal says whether w is one.
+func terminal(w io.Writer) bool {
+	f, ok := w.(console.File)
+	if !ok {
+		return false
+	}
+	_, err := console.ConsoleFromFile(f)
+	return err == nil
+}

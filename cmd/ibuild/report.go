@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ibuild/ibuild/engine"
+	"github.com/ibuild/ibuild/engine/embed"
+	"github.com/ibuild/ibuild/engine/remote"
+	"github.com/ibuild/ibuild/frontends/source"
+	"github.com/ibuild/ibuild/registry"
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/urfave/cli/v2"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Exit codes, as scripts and CI branch on them.
+const (
+	exitBuild     = 1 // the build failed
+	exitUsage     = 2 // the command line or the source is wrong
+	exitAuth      = 3 // a registry or builder wants other credentials
+	exitReach     = 4 // a builder or registry is out of reach: try again
+	exitCancelled = 130
+)
+
+// usage is an error of the command line.
+type usage struct {
+	msg, hint string
+}
+
+func (u *usage) Error() string { return u.msg }
+
+// childExit carries the exit code of a command that ibuild ran.
+type childExit struct{ code int }
+
+func (c *childExit) Error() string { return fmt.Sprintf("the command ended with exit code %d", c.code) }
+
+// report tells people what went wrong, where, and what to do, and returns the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	var child *childExit
+	if errors.As(err, &child) {
+		return child.code
+	}
+	code, msg, hint := explain(err)
+	for _, s := range errdefs.Sources(err) {
+		s.Print(w)
+	}
+	for _, line := range strings.Split(strings.TrimRight(msg, "\n"), "\n") {
+		fmt.Fprintln(w, "ERROR: "+line)
+	}
+	if hint != "" {
+		fmt.Fprintln(w, "hint:  "+strings.ReplaceAll(hint, "\n", "\n       "))
+	}
+	return code
+}
+
+// explain finds out what kind of error it is: its exit code, its text and the remedy.
+func explain(err error) (code int, msg, hint string) {
+	var (
+		use      *usage
+		findings source.Errors
+		finding  *source.Error
+		reg      *registry.Error
+		platform *registry.PlatformError
+		locked   *embed.LockedError
+		setup    *embed.SetupError
+		reach    *remote.UnreachableError
+		address  *remote.ConfigError
+		exit     cli.ExitCoder
+	)
+	switch {
+	case errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled:
+		return exitCancelled, "cancelled", ""
+	case errors.As(err, &use):
+		return exitUsage, use.msg, use.hint
+	case errors.As(err, &findings), errors.As(err, &finding):
+		return exitUsage, err.Error(), ""
+	case errors.As(err, &platform):
+		return exitUsage, err.Error(), platform.Hint()
+	case errors.As(err, &reg):
+		return registryCode(reg), err.Error(), reg.Hint
+	case errors.As(err, &locked):
+		return exitReach, err.Error(), locked.Hint
+	case errors.As(err, &setup):
+		return exitReach, err.Error(), setup.Hint
+	case errors.As(err, &address):
+		return exitUsage, err.Error(), address.Hint
+	case errors.As(err, &reach):
+		return exitReach, err.Error(), reach.Hint
+	case errors.As(err, &exit):
+		return exit.ExitCode(), err.Error(), ""
+	}
+	return solveError(err)
+}
+
+func registryCode(e *registry.Error) int {
+	switch e.Kind {
+	case registry.ErrDenied:
+		return exitAuth
+	case registry.ErrUnreachable:
+		return exitReach
+	}
+	return exitBuild
+}
+
+// solveError reads an error that crossed BuildKit's API, where types are lost and texts remain.
+func solveError(err error) (code int, msg, hint string) {
+	var parse *engine.FrontendError
+	if errors.As(err, &parse) {
+		return exitUsage, err.Error(), ""
+	}
+	msg = err.Error()
+	msg = strings.TrimPrefix(msg, "failed to solve: ")
+	for _, denied := range []string{"401 Unauthorized", "403 Forbidden", "insufficient_scope", "authorization failed", "no basic auth credentials"} {
+		if strings.Contains(msg, denied) {
+			return exitAuth, msg, "log in with `docker login REGISTRY`, and check that you may push there"
+		}
+	}
+	if status.Code(err) == codes.Unavailable || strings.Contains(msg, "connection refused") {
+		return exitReach, msg, "is the builder or registry running? try again"
+	}
+	return exitBuild, msg, ""
+}

@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/containerd/platforms"
+	"github.com/ibuild/ibuild/cache"
+	"github.com/ibuild/ibuild/llb"
+	"github.com/ibuild/ibuild/registry"
+	"github.com/moby/buildkit/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/session"
+	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Engine runs builds. One engine serves one build after the other, or several at once.
+type Engine struct {
+	// Open starts or dials the builder; it is called only when one is needed. The engine closes it.
+	Open func(ctx context.Context) (Builder, error)
+	// BuilderKey names the builder before it is opened, to remember its platform.
+	BuilderKey string
+	// Platform is what the builder builds for when nobody says so; zero when it has to be asked.
+	Platform ocispecs.Platform
+	Registry *registry.Client
+	Cache    *cache.Store
+	// Auth hands out registry credentials to the builder, for each host its own.
+	Auth     session.Attachable
+	Progress *Progress
+}
+
+// Graph records what a build of the request would ask a builder to do, and asks none.
+func (e *Engine) Graph(ctx context.Context, req Request) (*llb.Graph, error) {
+	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
+	defer b.close()
+	rec, err := b.record(ctx, b.buildFunc())
+	if err != nil {
+		return nil, err
+	}
+	return rec.Graph(ctx)
+}
+
+// build is the state of one request on its way.
+type build struct {
+	*Engine
+	req      Request
+	resolver resolver
+	builder  Builder
+	client   *client.Client
+}
+
+// Build does what the request asks for, with as little work as possible: what is known costs one request
+// per tag, code on a known environment needs no builder, and everything else is solved.
+//
+// Errors are those of the builder (with the source's positions, see BuildKit's errdefs.Sources), of the
+// registry package, and context.Canceled. Nothing is tagged and no file is in place when it fails.
+func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
+	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
+	defer b.close()
+	res, err := b.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.builder != nil {
+		res.Builder = b.builder.Name()
+	}
+	return res, nil
+}
+
+func (b *build) run(ctx context.Context) (*Result, error) {
+	rec, err := b.record(ctx, b.buildFunc())
+	var needs *llb.NeedsBuilderError
+	if errors.As(err, &needs) {
+		return b.direct(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	graph, err := rec.Graph(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := b.identity(graph)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range rec.Warnings {
+		b.Progress.Warn(&client.VertexWarning{Level: w.Opts.Level, Short: []byte(w.Message), Detail: w.Opts.Detail,
+			URL: w.Opts.URL, SourceInfo: w.Opts.SourceInfo, Range: w.Opts.Range})
+	}
+	if res := b.known(ctx, id); res != nil {
+		return res, nil
+	}
+	res, err := b.make(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if res.Descriptor.Digest != "" && id != "" {
+		b.remember("image", id, rec, res.Descriptor)
+	}
+	return res, nil
+}
+
+// make makes the image: by assembly where code comes last and the outputs are images, else by one solve.
+func (b *build) make(ctx context.Context, rec *llb.Recording) (*Result, error) {
+	img := b.req.Plan.Image
+	if img == nil || !b.req.Outputs.onlyImages() || b.req.Options.NoCache {
+		return b.solve(ctx, rec)
+	}
+	env, code := img.Split()
+	if len(code) == 0 {
+		return b.solve(ctx, rec)
+	}
+	res, err := b.assemble(ctx, env, code)
+	var needs *needsBuilder
+	if errors.As(err, &needs) {
+		b.Progress.Known("code is put into the image by the builder: " + needs.why)
+		return b.solve(ctx, rec)
+	}
+	return res, err
+}
+
+// onlyImages says that there are outputs and all of them are images.
+func (o Outputs) onlyImages() bool {
+	trees := slices.ContainsFunc(o.Exports, func(e Export) bool { return !e.Type.image() })
+	return !trees && (o.Push || len(o.Exports) > 0)
+}
+
+func (b *build) record(ctx context.Context, build gateway.BuildFunc) (*llb.Recording, error) {
+	p, err := b.platform(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return llb.NewRecorder(b.resolver, b.req.Plan, p).Record(ctx, build)
+}
+
+func (b *build) buildFunc() gateway.BuildFunc {
+	if img := b.req.Plan.Image; img != nil {
+		return img.BuildFunc(b.req.Options)
+	}
+	return b.req.Plan.Build
+}
+
+// identity is what the result is remembered under: what is built and in which form it is stored. It is
+// "" when a source can change without notice, so that nothing is remembered.
+func (b *build) identity(g *llb.Graph) (digest.Digest, error) {
+	if v := g.Volatile(); len(v) > 0 {
+		b.Progress.Known("only a builder can tell whether this changed: " + v[0])
+		return "", nil
+	}
+	return digest.FromString("image/1 oci gzip\n" + g.Identity().String()), nil
+}
+
+// platform is what the builder builds for by itself. Where that is not known yet it is asked and remembered.
+func (b *build) platform(ctx context.Context) (ocispecs.Platform, error) {
+	if b.Platform.OS != "" {
+		return b.Platform, nil
+	}
+	if r, ok := cache.Builders(b.Cache).Get(b.BuilderKey); ok {
+		if p, err := platforms.Parse(r.Platform); err == nil {
+			return p, nil
+		}
+	}
+	c, err := b.open(ctx)
+	if err != nil {
+		return ocispecs.Platform{}, err
+	}
+	workers, err := c.ListWorkers(ctx)
+	if err != nil {
+		return ocispecs.Platform{}, fmt.Errorf("ask %s for its platforms: %w", b.builder.Name(), err)
+	}
+	if len(workers) == 0 || len(workers[0].Platforms) == 0 {
+		return ocispecs.Platform{}, fmt.Errorf("%s names no platform that it builds for", b.builder.Name())
+	}
+	p := workers[0].Platforms[0]
+	_ = cache.Builders(b.Cache).Put(b.BuilderKey, cache.Builder{Platform: platforms.FormatAll(p)}) // only memory
+	return p, nil
+}
+
+// open starts or dials the builder once.
+func (b *build) open(ctx context.Context) (*client.Client, error) {
+	if b.client != nil {
+		return b.client, nil
+	}
+	builder, err := b.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.builder = builder
+	b.client, err = builder.Client(ctx)
+	return b.client, err
+}
+
+func (b *build) close() {
+	if b.client != nil {
+		b.client.Close()
+	}
+	if b.builder != nil {
+		b.builder.Close()
+	}
+}

@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/buildkit/client"
+)
+
+// outputs are the exports of one solve. Files and new folders are written beside their place and moved
+// there at the end, so that a failed build leaves nothing half-written.
+type outputs struct {
+	entries []client.ExportEntry
+	moves   []move
+}
+
+type move struct{ from, to string }
+
+func (b *build) openOutputs() (*outputs, error) {
+	o := &outputs{}
+	req := b.req.Outputs
+	if req.Push {
+		o.entries = append(o.entries, client.ExportEntry{Type: client.ExporterImage, Attrs: map[string]string{
+			"name": strings.Join(req.repositories(), ","), "push": "true", "push-by-digest": "true", "oci-mediatypes": "true",
+		}})
+	} else if req.Digest && len(req.Exports) == 0 {
+		o.entries = append(o.entries, client.ExportEntry{Type: client.ExporterImage, Attrs: map[string]string{
+			"name": joinNames(req), "push": "false", "oci-mediatypes": "true",
+		}})
+	}
+	for _, e := range req.Exports {
+		entry := client.ExportEntry{Type: string(e.Type), Attrs: maps.Clone(e.Attrs)}
+		if e.Type.image() {
+			if entry.Attrs == nil {
+				entry.Attrs = map[string]string{}
+			}
+			if _, set := entry.Attrs["name"]; !set && len(req.Names) > 0 {
+				entry.Attrs["name"] = joinNames(req)
+			}
+		}
+		if err := o.open(&entry, e); err != nil {
+			o.discard()
+			return nil, err
+		}
+		o.entries = append(o.entries, entry)
+	}
+	return o, nil
+}
+
+func joinNames(req Outputs) string {
+	var names []string
+	for _, n := range req.Names {
+		names = append(names, n.String())
+	}
+	return strings.Join(names, ",")
+}
+
+func (o *outputs) open(entry *client.ExportEntry, e Export) error {
+	if e.Type == LocalExport {
+		dir, err := o.folder(e.Dest)
+		entry.OutputDir = dir
+		return err
+	}
+	w, err := o.create(e.Dest)
+	entry.Output = func(map[string]string) (io.WriteCloser, error) { return w, nil }
+	return err
+}
+
+// folder is where a tree is written: an existing folder is written into, a new one appears at the end.
+func (o *outputs) folder(dest string) (string, error) {
+	if _, err := os.Stat(dest); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return dest, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+		return "", err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dest), ".ibuild-*")
+	if err != nil {
+		return "", err
+	}
+	o.moves = append(o.moves, move{tmp, dest})
+	return tmp, os.Chmod(tmp, 0o755)
+}
+
+func (o *outputs) create(dest string) (io.WriteCloser, error) {
+	if dest == "-" {
+		return os.Stdout, nil
+	}
+	if info, err := os.Stat(dest); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder; name a file", dest)
+	}
+	f, err := os.CreateTemp(filepath.Dir(dest), ".ibuild-*")
+	if err != nil {
+		return nil, fmt.Errorf("cannot write %s: %w", dest, err)
+	}
+	o.moves = append(o.moves, move{f.Name(), dest})
+	return f, f.Chmod(0o644)
+}
+
+// commit puts everything in its place.
+func (o *outputs) commit() error {
+	for len(o.moves) > 0 {
+		m := o.moves[0]
+		if err := os.Rename(m.from, m.to); err != nil {
+			return err
+		}
+		o.moves = o.moves[1:]
+	}
+	return nil
+}
+
+// discard removes what was not committed.
+func (o *outputs) discard() {
+	for _, m := range o.moves {
+		os.RemoveAll(m.from)
+	}
+}

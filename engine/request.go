@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/llb"
+	"github.com/moby/buildkit/session/secrets"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Request is one build: what to build, for whom, and where the result goes.
+type Request struct {
+	Plan *llb.Plan
+	// Options are the caller's part of the definition: platforms, cache namespace, epoch.
+	Options llb.Options
+	// Machine returns what steps need to reach networks; it is asked only when a builder is needed.
+	Machine func() (llb.Machine, error)
+	Secrets secrets.SecretStore
+	Outputs Outputs
+	// Force builds even when the result is known; steps that a builder has in its cache do not run again.
+	Force bool
+}
+
+// Outputs say where a result goes. None at all leaves it in the builder's cache.
+type Outputs struct {
+	// Names are the image's names with their tags.
+	Names []reference.NamedTagged
+	// Push brings the image to the registries of Names.
+	Push bool
+	// Exports are files and folders on this machine.
+	Exports []Export
+	// Digest asks for the image's digest even when nothing else needs the image to be made.
+	Digest bool
+}
+
+// Export is one file or folder to write.
+type Export struct {
+	Type  ExportType
+	Dest  string // path; "-" is standard output (not for LocalExport)
+	Attrs map[string]string
+}
+
+// ExportType is a kind of file or folder that BuildKit can write.
+type ExportType string
+
+// The types of exports, as in `-o type=…`.
+const (
+	OCIExport    ExportType = "oci"    // OCI layout in a tar archive
+	DockerExport ExportType = "docker" // archive for `docker load`
+	TarExport    ExportType = "tar"    // the file tree as a tar archive
+	LocalExport  ExportType = "local"  // the file tree as a folder
+)
+
+// image says that the export holds an image, with config and layers, and not only a file tree.
+func (t ExportType) image() bool { return t == OCIExport || t == DockerExport }
+
+// repositories are the repositories that are pushed to, each once.
+func (o Outputs) repositories() []string {
+	var list []string
+	if !o.Push {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, n := range o.Names {
+		if r := reference.TrimNamed(n).Name(); !seen[r] {
+			seen[r] = true
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Result is what came out of a build.
+type Result struct {
+	// Descriptor is the image or index; zero when no output asked for one.
+	Descriptor ocispecs.Descriptor
+	// ConfigDigest is the digest of the image config of a single image, "" for an index.
+	ConfigDigest string
+	// Names that the image has now in registries.
+	Names []string
+	// How says in a few words what had to be done: see the How constants.
+	How How
+	// Builder is the name of the builder that was used, "" for none.
+	Builder string
+}
+
+// How says what a build took.
+type How string
+
+// What a build took, cheapest first.
+const (
+	HowKnown     How = "known"     // nothing but the tag was looked at
+	HowAssembled How = "assembled" // code was put on a known environment image, without a builder
+	HowSolved    How = "solved"    // a builder was reached
+)

@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/llb"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/tonistiigi/fsutil"
+)
+
+// solve has the builder make the whole image and all outputs.
+func (b *build) solve(ctx context.Context, rec *llb.Recording) (*Result, error) {
+	return b.export(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, nil) }, nil)
+}
+
+// direct runs the frontend against the builder, for what cannot be recorded.
+func (b *build) direct(ctx context.Context) (*Result, error) {
+	return b.export(ctx, func(m llb.Machine) gateway.BuildFunc {
+		return func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+			return b.buildFunc()(ctx, &machineClient{Client: c, machine: m})
+		}
+	}, b.req.Plan.Attrs)
+}
+
+// machineClient puts the machine's settings into what a frontend solves by itself.
+type machineClient struct {
+	gateway.Client
+	machine llb.Machine
+}
+
+func (c *machineClient) Solve(ctx context.Context, req gateway.SolveRequest) (*gateway.Result, error) {
+	if req.Definition != nil {
+		def, err := c.machine.Apply(req.Definition)
+		if err != nil {
+			return nil, err
+		}
+		req.Definition = def
+	}
+	return c.Client.Solve(ctx, req)
+}
+
+// export solves what build makes of the machine's settings, into all outputs; then it moves the tags.
+func (b *build) export(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string) (*Result, error) {
+	out, err := b.openOutputs()
+	if err != nil {
+		return nil, err
+	}
+	defer out.discard()
+	resp, err := b.run1(ctx, build, attrs, out.entries)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{How: HowSolved}
+	if res.Descriptor, err = descriptor(resp); err != nil {
+		return nil, err
+	}
+	if !strings.Contains(res.Descriptor.MediaType, "index") && !strings.Contains(res.Descriptor.MediaType, "list") {
+		res.ConfigDigest = resp[exptypes.ExporterImageConfigDigestKey]
+	}
+	if err := out.commit(); err != nil {
+		return nil, err
+	}
+	return res, b.moveTags(ctx, res)
+}
+
+func (b *build) moveTags(ctx context.Context, res *Result) error {
+	if !b.req.Outputs.Push {
+		return nil
+	}
+	for _, n := range b.req.Outputs.Names {
+		err := b.Progress.Step("tag "+reference.FamiliarString(n), func() error { return b.tag(ctx, n, res.Descriptor) })
+		if err != nil {
+			return err
+		}
+		res.Names = append(res.Names, n.String())
+	}
+	return nil
+}
+
+// run1 is one solve: a session with everything that the definition may ask for, and the given exports.
+func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string, exports []client.ExportEntry) (map[string]string, error) {
+	c, err := b.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	machine, err := b.req.Machine()
+	if err != nil {
+		return nil, err
+	}
+	mounts := map[string]fsutil.FS{}
+	for name, l := range b.req.Plan.Locals {
+		if mounts[name], err = l.FS(); err != nil {
+			return nil, err
+		}
+	}
+	opt := client.SolveOpt{
+		Exports:       exports,
+		LocalMounts:   mounts,
+		SharedKey:     b.sharedKey(),
+		FrontendAttrs: maps.Clone(attrs),
+		Session: []session.Attachable{
+			secretsprovider.NewSecretProvider(secretStores{machineStore(machine.Secrets()), b.req.Secrets}),
+		},
+	}
+	if b.Auth != nil {
+		opt.Session = append(opt.Session, b.Auth)
+	}
+	resp, err := c.Build(ctx, opt, "ibuild", build(machine), b.Progress.Solve())
+	if err != nil {
+		return nil, err
+	}
+	return resp.ExporterResponse, nil
+}
+
+// sharedKey lets a builder send only what changed since the last build of the same folders by this user.
+// It names no path in the clear and is part of no cache key.
+func (b *build) sharedKey() string {
+	host, _ := os.Hostname() // "" only makes transfers less incremental
+	h := digest.Canonical.Digester()
+	fmt.Fprintf(h.Hash(), "%s\x00%d\x00", host, os.Getuid())
+	for _, l := range b.req.Plan.Locals {
+		if l.Files == nil {
+			fmt.Fprintf(h.Hash(), "%s\x00", l.Dir)
+		}
+	}
+	return h.Digest().Encoded()
+}
+
+func descriptor(resp map[string]string) (ocispecs.Descriptor, error) {
+	var d ocispecs.Descriptor
+	enc, ok := resp[exptypes.ExporterImageDescriptorKey]
+	if !ok {
+		return d, nil
+	}
+	data, err := base64.StdEncoding.DecodeString(enc)
+	if err == nil {
+		err = json.Unmarshal(data, &d)
+	}
+	if err != nil {
+		return d, fmt.Errorf("the builder's answer about the image: %w", err)
+	}
+	return ocispecs.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, nil
+}

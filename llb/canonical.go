@@ -1,0 +1,241 @@
+package llb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+)
+
+// identityVersion is part of every identity: a change of the canonical form is a change of all of them.
+const identityVersion = "ibuild.identity.v1"
+
+// vertex is one operation of a parsed definition.
+type vertex struct {
+	op   *pb.Op
+	meta *pb.OpMetadata
+}
+
+// parseDefinition reads a definition into its operations by digest; root is the vertex that is asked for.
+func parseDefinition(def *pb.Definition) (ops map[digest.Digest]vertex, root digest.Digest, err error) {
+	if def == nil || len(def.Def) == 0 {
+		return nil, "", fmt.Errorf("the definition is empty")
+	}
+	ops = make(map[digest.Digest]vertex, len(def.Def))
+	var last *pb.Op
+	for _, data := range def.Def {
+		op := &pb.Op{}
+		if err := proto.Unmarshal(data, op); err != nil {
+			return nil, "", fmt.Errorf("definition: %w", err)
+		}
+		d := digest.FromBytes(data)
+		ops[d] = vertex{op: op, meta: def.Metadata[string(d)]}
+		last = op
+	}
+	// the last operation only points at the result
+	if len(last.Inputs) == 0 {
+		return nil, "", fmt.Errorf("definition: the last operation has no input")
+	}
+	root = digest.Digest(last.Inputs[0].Digest)
+	if _, ok := ops[root]; !ok {
+		return nil, "", fmt.Errorf("definition: the result %s is missing", root)
+	}
+	return ops, root, nil
+}
+
+// Graph is the canonical form of a recording: the same bytes for the same work, on every machine.
+type Graph struct {
+	Version string       `json:"version"`
+	Images  []GraphImage `json:"images"`
+}
+
+// GraphImage is the canonical form of one platform.
+type GraphImage struct {
+	Platform string          `json:"platform"`
+	Root     digest.Digest   `json:"root,omitempty"`
+	Config   json.RawMessage `json:"config,omitempty"`
+	Vertices []GraphVertex   `json:"vertices,omitempty"`
+}
+
+// GraphVertex is one operation; inputs come before what uses them.
+type GraphVertex struct {
+	Digest digest.Digest `json:"digest"`
+	Name   string        `json:"name,omitempty"` // for people, not part of the digest
+	Op     *pb.Op        `json:"op"`
+}
+
+// Identity is the digest of all that decides what the recording builds, and of nothing else: every
+// operation, the files that local sources can see, configs and platforms. Names of vertices, positions
+// in the source, session ids, proxies and names of cache mounts are left out.
+func (g *Graph) Identity() digest.Digest {
+	type image struct {
+		Platform string
+		Root     digest.Digest
+		Config   json.RawMessage
+	}
+	var images []image
+	for _, i := range g.Images {
+		images = append(images, image{i.Platform, i.Root, i.Config})
+	}
+	data, err := json.Marshal([]any{g.Version, images})
+	if err != nil {
+		panic(err) // RawMessage that was JSON before stays JSON
+	}
+	return digest.FromBytes(data)
+}
+
+// Graph brings the recording into its canonical form. It reads all local files that the build can see.
+func (r *Recording) Graph(ctx context.Context) (*Graph, error) {
+	g := &Graph{Version: identityVersion, Images: make([]GraphImage, len(r.Images))}
+	eg, ctx := errgroup.WithContext(ctx)
+	for i, img := range r.Images {
+		eg.Go(func() (err error) {
+			g.Images[i], err = r.graphImage(ctx, img)
+			return err
+		})
+	}
+	if err := eg.Wait(); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+func (r *Recording) graphImage(ctx context.Context, img RecordedImage) (GraphImage, error) {
+	gi := GraphImage{Platform: platforms.FormatAll(img.Platform)}
+	if len(img.Config) > 0 {
+		config, err := canonicalJSON(img.Config)
+		if err != nil {
+			return gi, fmt.Errorf("image config: %w", err)
+		}
+		gi.Config = config
+	}
+	if img.Definition == nil {
+		return gi, nil
+	}
+	files, err := r.digests(ctx, img.Definition)
+	if err != nil {
+		return gi, err
+	}
+	ops, root, err := parseDefinition(img.Definition)
+	if err != nil {
+		return gi, err
+	}
+	c := canonicalizer{ops: ops, files: files, done: map[digest.Digest]digest.Digest{}}
+	if gi.Root, err = c.visit(root); err != nil {
+		return gi, err
+	}
+	gi.Vertices = c.order
+	return gi, nil
+}
+
+// canonicalJSON sorts keys and drops spaces.
+func canonicalJSON(data []byte) (json.RawMessage, error) {
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
+type canonicalizer struct {
+	ops   map[digest.Digest]vertex
+	files map[digest.Digest]digest.Digest
+	done  map[digest.Digest]digest.Digest
+	order []GraphVertex
+}
+
+func (c *canonicalizer) visit(d digest.Digest) (digest.Digest, error) {
+	if out, ok := c.done[d]; ok {
+		return out, nil
+	}
+	v, ok := c.ops[d]
+	if !ok {
+		return "", fmt.Errorf("definition: input %s is missing", d)
+	}
+	op := proto.CloneOf(v.op)
+	for _, in := range op.Inputs {
+		out, err := c.visit(digest.Digest(in.Digest))
+		if err != nil {
+			return "", err
+		}
+		in.Digest = string(out)
+	}
+	strip(op)
+	if f, ok := c.files[d]; ok {
+		op.GetSource().Attrs["ibuild.files"] = f.String()
+	}
+	data, err := json.Marshal(op)
+	if err != nil {
+		return "", err
+	}
+	out := digest.FromBytes(data)
+	c.done[d] = out
+	gv := GraphVertex{Digest: out, Op: op}
+	if v.meta != nil {
+		gv.Name = v.meta.Description["llb.customname"]
+	}
+	if !slices.ContainsFunc(c.order, func(o GraphVertex) bool { return o.Digest == out }) {
+		c.order = append(c.order, gv)
+	}
+	return out, nil
+}
+
+// strip removes what does not decide the result; see BuildKit's solver/llbsolver/ops/exec.go (CacheMap)
+// for the same list as its own cache keys have it.
+func strip(op *pb.Op) {
+	op.Constraints = nil
+	if src := op.GetSource(); src != nil && isLocal(src) {
+		if src.Attrs == nil {
+			src.Attrs = map[string]string{}
+		}
+		for _, a := range []string{pb.AttrLocalUniqueID, pb.AttrLocalSessionID, pb.AttrSharedKeyHint, pb.AttrLocalDiffer} {
+			delete(src.Attrs, a)
+		}
+	}
+	if ex := op.GetExec(); ex != nil {
+		ex.Meta.ProxyEnv = nil
+		for _, m := range ex.Mounts {
+			if m.CacheOpt != nil {
+				m.CacheOpt.ID, m.CacheOpt.Sharing = "", 0
+			}
+		}
+	}
+}
+
+func isLocal(src *pb.SourceOp) bool { return strings.HasPrefix(src.Identifier, "local://") }
+
+// Volatile names the sources whose content can change without their name changing (a URL without a
+// checksum, a git branch), so that only a builder can tell whether a result is current.
+func (g *Graph) Volatile() []string {
+	var list []string
+	for _, img := range g.Images {
+		for _, v := range img.Vertices {
+			if src := v.Op.GetSource(); src != nil && volatile(src) && !slices.Contains(list, src.Identifier) {
+				list = append(list, src.Identifier)
+			}
+		}
+	}
+	return list
+}
+
+func volatile(src *pb.SourceOp) bool {
+	scheme, rest, _ := strings.Cut(src.Identifier, "://")
+	switch scheme {
+	case "local":
+		return false
+	case "docker-image":
+		return !strings.Contains(rest, "@")
+	case "http", "https":
+		return src.Attrs[pb.AttrHTTPChecksum] == ""
+	case "git":
+		return src.Attrs[pb.AttrGitChecksum] == ""
+	}
+	return true
+}

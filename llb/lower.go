@@ -1,0 +1,363 @@
+package llb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	bk "github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/solver/pb"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// lowering turns the steps of one Image into one graph for one platform.
+type lowering struct {
+	img      *Image
+	opt      Options
+	platform ocispecs.Platform
+	client   gateway.Client
+	source   *bk.SourceMap
+	config   *Config
+	state    bk.State
+	tools    map[string]bk.State // images that are mounted, by reference
+}
+
+func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platform, opt Options) (*lowering, error) {
+	l := &lowering{img: img, opt: opt, platform: p, client: c, tools: map[string]bk.State{}}
+	if f := img.Source; f != nil {
+		l.source = bk.NewSourceMap(nil, f.Name, f.Language, f.Data)
+	}
+	if err := l.base(ctx); err != nil {
+		return nil, l.at(img.Base.Lines, err)
+	}
+	for i := 0; i < len(img.Steps); {
+		n, err := l.next(ctx, img.Steps[i:])
+		if err != nil {
+			return nil, l.at(img.Steps[i].lines(), err)
+		}
+		i += n
+	}
+	return l, nil
+}
+
+// at ties an error to the place in the source that asked for what failed.
+func (l *lowering) at(where Lines, err error) error {
+	f := l.img.Source
+	if f == nil || where.First == 0 {
+		return err
+	}
+	return errdefs.WithSource(err, &errdefs.Source{
+		Info:   &pb.SourceInfo{Filename: f.Name, Language: f.Language, Data: f.Data},
+		Ranges: where.ranges(),
+	})
+}
+
+func (l *lowering) base(ctx context.Context) (err error) {
+	ref := l.img.Base.Ref
+	if ref == "" || ref == "scratch" {
+		l.state = bk.Scratch().Platform(l.platform)
+		l.config, err = ParseConfig(nil, l.platform)
+		return err
+	}
+	st, config, err := l.image(ctx, ref, "base image")
+	if err != nil {
+		return err
+	}
+	l.state = st
+	l.config, err = ParseConfig(config, l.platform)
+	return err
+}
+
+// image resolves a reference to a digest, so that what was resolved is what is pulled.
+func (l *lowering) image(ctx context.Context, ref, what string) (bk.State, []byte, error) {
+	_, dgst, config, err := l.client.ResolveImageConfig(ctx, ref, sourceresolver.Opt{
+		LogName:  fmt.Sprintf("[internal] resolve %s %s", what, ref),
+		ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &l.platform},
+	})
+	if err != nil {
+		return bk.State{}, nil, fmt.Errorf("%s %s: %w", what, ref, err)
+	}
+	if i := strings.IndexByte(ref, '@'); i < 0 {
+		ref += "@" + dgst.String()
+	}
+	return bk.Image(ref, bk.Platform(l.platform), bk.WithCustomName(what+" "+ref)), config, nil
+}
+
+// next lowers the first step, or a group of steps that run side by side, and says how many it took.
+func (l *lowering) next(ctx context.Context, steps []Step) (int, error) {
+	if n := l.group(steps); n > 0 {
+		return n, l.sideBySide(ctx, steps[:n])
+	}
+	s := steps[0]
+	if w, ok := s.(Workdir); ok && !w.Exists && l.config.Abs(w.Path) == l.config.Workdir() {
+		w.Exists = true
+		s = w
+	}
+	st, err := l.step(ctx, l.state, s)
+	if err != nil {
+		return 0, err
+	}
+	l.state = st
+	l.config.Apply(s, l.opt.Epoch)
+	if w, ok := s.(Workdir); ok && w.Exists {
+		l.config.DropLayer()
+	}
+	return 1, nil
+}
+
+// group counts the leading steps that may run side by side: OS packages and wheels, when the base has
+// the Python and a virtual environment takes the wheels. Wheels run no code of theirs while they are
+// installed and go below the virtual environment, where no OS package puts anything.
+func (l *lowering) group(steps []Step) int {
+	if _, venv := l.config.Env("VIRTUAL_ENV"); !venv || !l.img.Base.Python {
+		return 0
+	}
+	n := slices.IndexFunc(steps, func(s Step) bool {
+		e, ok := s.(Exec)
+		return !ok || e.Kind != Packages && e.Kind != WheelsOnly
+	})
+	if n < 0 {
+		n = len(steps)
+	}
+	packages, wheels := byKind(steps[:n])
+	if len(packages) == 0 || len(wheels) == 0 {
+		return 0
+	}
+	return n
+}
+
+func byKind(steps []Step) (packages, wheels []Step) {
+	for _, s := range steps {
+		if s.(Exec).Kind == Packages {
+			packages = append(packages, s)
+		} else {
+			wheels = append(wheels, s)
+		}
+	}
+	return packages, wheels
+}
+
+func (l *lowering) sideBySide(ctx context.Context, steps []Step) error {
+	start := l.state
+	parts := []bk.State{start}
+	packages, wheels := byKind(steps)
+	for _, branch := range [][]Step{packages, wheels} {
+		end := start
+		for _, s := range branch {
+			var err error
+			if end, err = l.step(ctx, end, s); err != nil {
+				return l.at(s.lines(), err)
+			}
+			l.config.Apply(s, l.opt.Epoch)
+		}
+		parts = append(parts, bk.Diff(start, end, bk.Platform(l.platform)))
+	}
+	l.state = bk.Merge(parts, bk.Platform(l.platform), bk.WithCustomName("join OS packages and wheels"))
+	return nil
+}
+
+func (l *lowering) step(ctx context.Context, st bk.State, s Step) (bk.State, error) {
+	switch s := s.(type) {
+	case Exec:
+		return l.exec(ctx, st, s)
+	case Copy:
+		return l.copy(st, s), nil
+	case WriteFile:
+		return st.File(l.writeFile(s), l.constraints(Title(s), s.Lines)...), nil
+	case Workdir:
+		dir := l.config.Abs(s.Path)
+		if s.Exists || dir == "/" {
+			return st, nil
+		}
+		return st.File(bk.Mkdir(dir, 0o755, bk.WithParents(true), l.created()), l.constraints(Title(s), s.Lines)...), nil
+	}
+	return st, nil // the rest is config only
+}
+
+func (l *lowering) writeFile(s WriteFile) *bk.FileAction {
+	dst, mode := l.config.Abs(s.Dst), os.FileMode(s.Mode)
+	if mode == 0 {
+		mode = 0o644
+	}
+	dir := path.Dir(dst)
+	if dir == "/" {
+		return bk.Mkfile(dst, mode, s.Data, l.created())
+	}
+	return bk.Mkdir(dir, 0o755, bk.WithParents(true), l.created()).Mkfile(dst, mode, s.Data, l.created())
+}
+
+func (l *lowering) created() bk.CreatedTime { return bk.WithCreatedTime(CodeTime(l.opt.Epoch)) }
+
+func (l *lowering) constraints(title string, at Lines) []bk.ConstraintsOpt {
+	opts := []bk.ConstraintsOpt{bk.Platform(l.platform), bk.WithCustomName(l.opt.prefix(l.platform) + title)}
+	if r := at.ranges(); r != nil && l.source != nil {
+		opts = append(opts, l.source.Location(r))
+	}
+	if l.opt.NoCache {
+		opts = append(opts, bk.IgnoreCache)
+	}
+	return opts
+}
+
+func (l *lowering) copy(st bk.State, s Copy) bk.State {
+	t := CodeTime(l.opt.Epoch)
+	info := &bk.CopyInfo{
+		Mode:                &bk.ChmodOpt{ModeStr: "u=rwX,go=rX"},
+		CopyDirContentsOnly: s.Dir,
+		CreateDestPath:      true,
+		CreatedTime:         &t,
+	}
+	opts := []bk.CopyOption{info}
+	if s.Owner != "" {
+		opts = append(opts, bk.WithUser(s.Owner))
+	}
+	src := localState(s.Local, s.Src, s.Dir, s.Exclude, l.opt.prefix(l.platform)+"read "+s.Src)
+	dst := l.config.Abs(s.Dst)
+	if s.Dir {
+		dst += "/"
+	}
+	return st.File(bk.Copy(src, path.Join("/", s.Src), dst, opts...), l.constraints(Title(s), s.Lines)...)
+}
+
+// localState is the local source that a Copy or a LocalMount reads.
+func localState(local, src string, dir bool, exclude []string, name string) bk.State {
+	opts := []bk.LocalOption{bk.SharedKeyHint(local), bk.WithCustomName(name)}
+	rules := copyRules(src, dir, exclude)
+	for attr, set := range map[string]func([]string) bk.LocalOption{
+		pb.AttrIncludePatterns: bk.IncludePatterns, pb.AttrExcludePatterns: bk.ExcludePatterns,
+	} {
+		var list []string
+		if json.Unmarshal([]byte(rules[attr]), &list) == nil {
+			opts = append(opts, set(list))
+		}
+	}
+	return bk.Local(local, opts...)
+}
+
+// copyRules are the attributes of the local source that holds what a Copy of src sees: all of the folder
+// src less the excluded patterns (relative to src), or one file.
+func copyRules(src string, dir bool, exclude []string) map[string]string {
+	rules := map[string]string{}
+	src = literal(path.Clean(src))
+	if src != "." {
+		rules[pb.AttrIncludePatterns] = jsonList([]string{src})
+	}
+	if !dir || len(exclude) == 0 {
+		return rules
+	}
+	var patterns []string
+	for _, x := range exclude {
+		name, not := strings.CutPrefix(x, "!")
+		p := path.Join(src, name)
+		if not {
+			p = "!" + p
+		}
+		patterns = append(patterns, p)
+	}
+	rules[pb.AttrExcludePatterns] = jsonList(patterns)
+	return rules
+}
+
+func jsonList(list []string) string {
+	data, _ := json.Marshal(list) // strings always marshal
+	return string(data)
+}
+
+// literal escapes a path for the patterns of BuildKit's local sources.
+func literal(p string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
+}
+
+func (l *lowering) exec(ctx context.Context, st bk.State, s Exec) (bk.State, error) {
+	opts := []bk.RunOption{bk.Args(s.Args), bk.Dir(l.config.Workdir())}
+	for _, kv := range l.config.img.Config.Env {
+		k, v, _ := strings.Cut(kv, "=")
+		opts = append(opts, bk.AddEnv(k, v))
+	}
+	if _, ok := l.config.Env("PATH"); !ok {
+		opts = append(opts, bk.AddEnv("PATH", defaultPath))
+	}
+	env := s.Env
+	if _, venv := l.config.Env("VIRTUAL_ENV"); s.SystemPython && !venv {
+		env = append(slices.Clone(env), "UV_SYSTEM_PYTHON=1", "UV_BREAK_SYSTEM_PACKAGES=1")
+	}
+	for _, kv := range env {
+		k, v, _ := strings.Cut(kv, "=")
+		opts = append(opts, bk.AddEnv(k, v))
+	}
+	user := l.config.img.Config.User
+	if s.Root {
+		user = "0:0"
+	}
+	opts = append(opts, bk.User(user))
+	for _, m := range s.Mounts {
+		o, err := l.mount(ctx, m)
+		if err != nil {
+			return st, err
+		}
+		opts = append(opts, o)
+	}
+	for _, c := range l.constraints(s.Title, s.Lines) {
+		opts = append(opts, c)
+	}
+	return st.Run(opts...).Root(), nil
+}
+
+func (l *lowering) mount(ctx context.Context, m Mount) (bk.RunOption, error) {
+	switch m.Kind {
+	case CacheMount:
+		id := l.opt.CacheNamespace + m.ID
+		if m.PerPlatform {
+			id += "/" + platforms.Format(l.platform)
+		}
+		sharing := bk.CacheMountShared
+		if m.Locked {
+			sharing = bk.CacheMountLocked
+		}
+		return bk.AddMount(m.Target, bk.Scratch(), bk.AsPersistentCacheDir(id, sharing)), nil
+	case ImageMount:
+		st, ok := l.tools[m.Ref]
+		if !ok {
+			var err error
+			if st, _, err = l.image(ctx, m.Ref, "tool image"); err != nil {
+				return nil, err
+			}
+			l.tools[m.Ref] = st
+		}
+		return bk.AddMount(m.Target, st, bk.SourcePath(m.Source), bk.Readonly), nil
+	case DataMount:
+		name := path.Base(m.Target)
+		st := bk.Scratch().File(bk.Mkfile("/"+name, 0o644, m.Data, l.created()),
+			bk.Platform(l.platform), bk.WithCustomName("[internal] "+name))
+		return bk.AddMount(m.Target, st, bk.SourcePath("/"+name), bk.Readonly), nil
+	case LocalMount:
+		st := localState(m.Local, m.Source, true, nil, "read "+m.Source)
+		return bk.AddMount(m.Target, st, bk.SourcePath(path.Join("/", m.Source)), bk.Readonly), nil
+	case SecretMount:
+		return secret(m), nil
+	}
+	return nil, fmt.Errorf("unknown kind of mount %d at %s", m.Kind, m.Target)
+}
+
+func secret(m Mount) bk.RunOption {
+	opts := []bk.SecretOption{bk.SecretID(m.ID)}
+	if m.Optional {
+		opts = append(opts, bk.SecretOptional)
+	}
+	if m.Env != "" {
+		return bk.AddSecret(m.Env, append(opts, bk.SecretAsEnv(true), bk.SecretAsEnvName(m.Env))...)
+	}
+	mode := m.Mode
+	if mode == 0 {
+		mode = 0o400
+	}
+	return bk.AddSecret(m.Target, append(opts, bk.SecretFileOpt(m.UID, m.GID, mode))...)
+}

@@ -1,0 +1,165 @@
+package llb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/solver/result"
+	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// Recording is what a build function would have a builder do: one definition and one image config per
+// platform. What is recorded is what is built ([Recording.Replay]), printed and identified, so they
+// cannot drift.
+type Recording struct {
+	Images   []RecordedImage
+	Warnings []Warning
+
+	meta   map[string][]byte
+	multi  bool // the build function answered with a map of platforms: the result is an index
+	locals map[string]Local
+}
+
+// RecordedImage is one platform of a recording.
+type RecordedImage struct {
+	ID         string // key of the platform in BuildKit's results
+	Platform   ocispecs.Platform
+	Definition *pb.Definition // nil for the empty image
+	Config     []byte         // image config as the frontend wants it; nil when it says nothing
+}
+
+func newRecording(res *gateway.Result, locals map[string]Local, fallback ocispecs.Platform) (*Recording, error) {
+	if len(res.Attestations) > 0 {
+		return nil, &NeedsBuilderError{"attestations"}
+	}
+	rec := &Recording{meta: res.Metadata, locals: locals, multi: len(res.Refs) > 0}
+	var list exptypes.Platforms
+	if data, ok := res.Metadata[exptypes.ExporterPlatformsKey]; ok {
+		if err := json.Unmarshal(data, &list); err != nil {
+			return nil, fmt.Errorf("platforms of the result: %w", err)
+		}
+	}
+	if len(list.Platforms) == 0 {
+		p := platforms.Normalize(fallback)
+		list.Platforms = []exptypes.Platform{{ID: platforms.FormatAll(p), Platform: p}}
+	}
+	for _, p := range list.Platforms {
+		ref, key := res.Ref, exptypes.ExporterImageConfigKey
+		if rec.multi {
+			ref, key = res.Refs[p.ID], key+"/"+p.ID
+		}
+		def, err := definition(ref)
+		if err != nil {
+			return nil, err
+		}
+		rec.Images = append(rec.Images, RecordedImage{ID: p.ID, Platform: p.Platform, Definition: def, Config: res.Metadata[key]})
+	}
+	return rec, nil
+}
+
+func definition(ref gateway.Reference) (*pb.Definition, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	r, ok := ref.(*recordedRef)
+	if !ok {
+		return nil, errors.New("the result holds a reference that was not recorded")
+	}
+	return r.def, nil
+}
+
+// Platforms lists what the recording builds for, in its order.
+func (r *Recording) Platforms() []ocispecs.Platform {
+	var list []ocispecs.Platform
+	for _, i := range r.Images {
+		list = append(list, i.Platform)
+	}
+	return list
+}
+
+// Replay is the build function that has a builder do what was recorded. Each definition goes through
+// rewrite first (nil for none), and after it was solved its reference is shown to inspect (nil for none).
+func (r *Recording) Replay(rewrite func(*pb.Definition) (*pb.Definition, error), inspect func(context.Context, RecordedImage, gateway.Reference) error) gateway.BuildFunc {
+	return func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+		res := gateway.NewResult()
+		res.Metadata = maps.Clone(r.meta)
+		for _, img := range r.Images {
+			ref, err := replay(ctx, c, img, rewrite)
+			if err != nil {
+				return nil, err
+			}
+			if r.multi {
+				res.AddRef(img.ID, ref)
+			} else {
+				res.SetRef(ref)
+			}
+		}
+		return res, r.evaluate(ctx, res, inspect)
+	}
+}
+
+func replay(ctx context.Context, c gateway.Client, img RecordedImage, rewrite func(*pb.Definition) (*pb.Definition, error)) (gateway.Reference, error) {
+	def := img.Definition
+	if def == nil {
+		return nil, nil
+	}
+	if rewrite != nil {
+		var err error
+		if def, err = rewrite(def); err != nil {
+			return nil, err
+		}
+	}
+	out, err := c.Solve(ctx, gateway.SolveRequest{Definition: def})
+	if err != nil {
+		return nil, err
+	}
+	return out.SingleRef()
+}
+
+// evaluate solves all platforms side by side and shows what came out.
+func (r *Recording) evaluate(ctx context.Context, res *result.Result[gateway.Reference], inspect func(context.Context, RecordedImage, gateway.Reference) error) error {
+	if inspect == nil {
+		return nil // the exporter asks for what it needs
+	}
+	eg, ctx := errgroup.WithContext(ctx)
+	for _, img := range r.Images {
+		ref := res.Ref
+		if r.multi {
+			ref = res.Refs[img.ID]
+		}
+		eg.Go(func() error { return inspect(ctx, img, ref) })
+	}
+	return eg.Wait()
+}
+
+// digests returns the digest of every local source that the recording reads, by the vertex that reads it.
+func (r *Recording) digests(ctx context.Context, def *pb.Definition) (map[digest.Digest]digest.Digest, error) {
+	ops, _, err := parseDefinition(def)
+	if err != nil {
+		return nil, err
+	}
+	list := map[digest.Digest]digest.Digest{}
+	for d, v := range ops {
+		src := v.op.GetSource()
+		if src == nil || !isLocal(src) {
+			continue
+		}
+		s, err := newLocalSource(src, r.locals)
+		if err != nil {
+			return nil, err
+		}
+		if list[d], err = s.digest(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
