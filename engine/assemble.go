@@ -141,7 +141,7 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
-	resp, err := b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return e.rec.Replay(m.Apply, look) }, nil, exports)
+	resp, err := b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return e.rec.Replay(m.Apply, look) }, platformAttrs(e.rec), exports)
 	if err != nil {
 		return err
 	}

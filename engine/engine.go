@@ -134,7 +134,27 @@ func (b *build) record(ctx context.Context, build gateway.BuildFunc) (*llb.Recor
 	if err != nil {
 		return nil, err
 	}
-	return llb.NewRecorder(b.resolver, b.req.Plan, p).Record(ctx, build)
+	rec, err := llb.NewRecorder(b.resolver, b.req.Plan, p).Record(ctx, build)
+	if err == nil || isOther(ctx, err) {
+		return rec, err
+	}
+	return nil, &SourceError{err}
+}
+
+// SourceError says that a frontend does not take the source: nothing was built. It carries the positions
+// that BuildKit's errdefs.Sources finds.
+type SourceError struct{ Err error }
+
+func (e *SourceError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the frontend's own error.
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// isOther says that recording failed for a reason that is not the source's.
+func isOther(ctx context.Context, err error) bool {
+	var needs *llb.NeedsBuilderError
+	var reg *registry.Error
+	return ctx.Err() != nil || errors.As(err, &needs) || errors.As(err, &reg)
 }
 
 func (b *build) buildFunc() gateway.BuildFunc {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/client"
@@ -23,7 +24,7 @@ import (
 
 // solve has the builder make the whole image and all outputs.
 func (b *build) solve(ctx context.Context, rec *llb.Recording) (*Result, error) {
-	return b.export(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, nil) }, nil)
+	return b.export(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, nil) }, platformAttrs(rec))
 }
 
 // direct runs the frontend against the builder, for what cannot be recorded.
@@ -33,6 +34,15 @@ func (b *build) direct(ctx context.Context) (*Result, error) {
 			return b.buildFunc()(ctx, &machineClient{Client: c, machine: m})
 		}
 	}, b.req.Plan.Attrs)
+}
+
+// platformAttrs tell the builder's checks which platforms were asked for.
+func platformAttrs(rec *llb.Recording) map[string]string {
+	var list []string
+	for _, p := range rec.Platforms() {
+		list = append(list, platforms.FormatAll(p))
+	}
+	return map[string]string{"platform": strings.Join(list, ",")}
 }
 
 // machineClient puts the machine's settings into what a frontend solves by itself.

@@ -190,7 +190,7 @@ func planScript(o Options, _ string, src source.Source) (*llb.Plan, error) {
 	if err := o.onlyDockerfiles(src, "a uv script"); err != nil {
 		return nil, err
 	}
-	return uvscript.Plan(src)
+	return uvscript.Load(src)
 }
 
 func planSpec(o Options, _ string, src source.Source) (*llb.Plan, error) {

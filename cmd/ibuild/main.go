@@ -45,11 +45,12 @@ with no Docker and no daemon on this machine, or on a remote BuildKit (--builder
 			&cli.StringFlag{Name: "config", Usage: "config `FILE`", EnvVars: []string{"IBUILD_CONFIG"}},
 			&cli.BoolFlag{Name: "debug", Usage: "write BuildKit's own log to standard error", EnvVars: []string{"IBUILD_DEBUG"}},
 		},
-		HideHelpCommand:        true,
-		UseShortOptionHandling: false,
-		Suggest:                true,
-		ExitErrHandler:         func(*cli.Context, error) {},
-		OnUsageError:           usageError,
-		CommandNotFound:        nil,
+		HideHelpCommand:           true,
+		UseShortOptionHandling:    false,
+		Suggest:                   true,
+		DisableSliceFlagSeparator: true, // values of -o and --secret have commas
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              usageError,
+		CommandNotFound:           nil,
 	}
 }

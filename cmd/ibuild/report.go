@@ -112,8 +112,8 @@ func registryCode(e *registry.Error) int {
 
 // solveError reads an error that crossed BuildKit's API, where types are lost and texts remain.
 func solveError(err error) (code int, msg, hint string) {
-	var parse *engine.FrontendError
-	if errors.As(err, &parse) {
+	var refused *engine.SourceError
+	if errors.As(err, &refused) {
 		return exitUsage, err.Error(), ""
 	}
 	msg = err.Error()

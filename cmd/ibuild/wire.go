@@ -61,7 +61,7 @@ func wire(c *cli.Context) (*house, error) {
 		h.log = os.Stderr
 	}
 	warn := func(msg string) { say(c.String("progress"), "note: %s", msg) }
-	h.cache, err = cache.Open("", cache.WithWarn(warn))
+	h.cache, err = cache.Open(first(os.Getenv("IBUILD_CACHE"), cache.DefaultDir()), cache.WithWarn(warn))
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (h *house) chooseBuilder(c *cli.Context) {
 	case addr != "":
 		h.why = "asked for by --builder or BUILDKIT_HOST"
 	case b.Addr != "":
-		addr, h.why = b.Addr, "named in "+h.settings.Path
+		addr, h.why = b.Addr, "named in "+h.settings.File
 	default:
 		h.why = "no --builder and no BUILDKIT_HOST"
 		return
@@ -117,7 +117,7 @@ func (h *house) open(mode string) func(context.Context) (engine.Builder, error) 
 			if err != nil {
 				return nil, err
 			}
-			say(mode, "builder: %s, BuildKit %s (%s)", b.Name(), b.About().Version, h.why)
+			say(mode, "builder: %s, BuildKit %s (%s)", b.Name(), b.About().BuildKit, h.why)
 			h.sayUnapplied(mode)
 			return b, nil
 		}
@@ -142,7 +142,7 @@ func (h *house) sayUnapplied(mode string) {
 		return
 	}
 	say(mode, "note: mirrors, certificates and plain http of %s are not applied by a remote builder; its buildkitd.toml needs:\n  %s",
-		h.settings.Path, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  "))
+		h.settings.File, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  "))
 }
 
 // engine puts the parts together for builds.

@@ -164,13 +164,13 @@ func checkSyntax(o Options, name string, data []byte) (foreign bool, err error) 
 	ref, _, _ = strings.Cut(strings.TrimSpace(ref), " ")
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
-		return false, &source.Error{File: name, Line: line, Text: data, Msg: fmt.Sprintf("syntax image %q: %v", ref, err), Hint: "write e.g. # syntax=docker/dockerfile:1"}
+		return false, &source.Error{File: name, Line: line, Data: data, Msg: fmt.Sprintf("syntax image %q: %v", ref, err), Hint: "write e.g. # syntax=docker/dockerfile:1"}
 	}
 	if named.Name() == "docker.io/docker/dockerfile" {
 		return false, nil
 	}
 	if !o.AllowSyntax {
-		return true, &source.Error{File: name, Line: line, Text: data,
+		return true, &source.Error{File: name, Line: line, Data: data,
 			Msg:  fmt.Sprintf("the syntax image %s is a program that would run on the builder", ref),
 			Hint: "allow it with --allow-syntax if you trust it, or take docker/dockerfile"}
 	}
