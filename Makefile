@@ -1,0 +1,80 @@
+# ibuild. `make` or `make help` lists the targets.
+
+SHELL    := /bin/bash
+BIN      := bin/ibuild
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+SOURCES  := $(shell find . -name '*.go' -not -path './integration/*' -not -name '*_test.go') go.mod go.sum
+# Tests and the demo start builders, users and mounts, so what is not root asks for it.
+ROOT     := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,GOCACHE,GOMODCACHE,GOFLAGS,GOPROXY,GOTOOLCHAIN,http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY,SSL_CERT_FILE,PIP_INDEX_URL,PIP_CERT,CI)
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: build
+build: $(BIN) ## build bin/ibuild
+
+$(BIN): $(SOURCES)
+	@echo "building $(BIN)"
+	@go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/ibuild
+
+.PHONY: install
+install: $(BIN) ## install ibuild to $(PREFIX)/bin (default /usr/local)
+	install -D -m 0755 $(BIN) $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ibuild
+
+.PHONY: deps
+deps: ## install the OS packages that demo and test need (apt, sudo when not root)
+	@integration/deps.sh
+
+.PHONY: demo
+demo: deps $(BIN) ## a uv script to a pushed, running image; rebuilt without a builder
+	@mkdir -p out && go build -o out/demo ./integration/cmd/demo
+	@$(ROOT) out/demo -ibuild $(BIN)
+
+.PHONY: check
+check: vet lint unit ## the quick checks: vet, lint, unit tests
+
+.PHONY: vet
+vet:
+	@echo "vet"
+	@go vet ./... && go vet -tags integration ./...
+
+.PHONY: lint
+lint: ## format and static analysis
+	@echo "lint"
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted with gofmt:"; echo "$$bad"; exit 1; fi
+	@integration/lint.sh
+
+.PHONY: unit
+unit: ## unit tests: no privileges, no network
+	@go test ./...
+
+.PHONY: test
+test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines, registry and builder
+	@$(MAKE) --no-print-directory vet unit
+	@$(ROOT) integration/test.sh
+
+.PHONY: bench
+bench: deps $(BIN) ## measure against buildctl side by side; results as ratios
+	@mkdir -p out && go build -o out/bench ./integration/cmd/bench
+	@$(ROOT) out/bench -ibuild $(BIN)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 20s)
+	@integration/fuzz.sh $(or $(FUZZTIME),20s)
+
+.PHONY: testenv
+testenv: deps ## start registry and buildkitd by hand, print what to export
+	@mkdir -p out && go build -o out/testenv ./integration/cmd/testenv
+	@$(ROOT) out/testenv
+
+.PHONY: golden
+golden: ## write the golden files anew
+	@go test ./llb ./frontends/... -update
+
+.PHONY: clean
+clean: ## remove what was built here (caches in the user's cache folder stay)
+	@rm -rf bin out
