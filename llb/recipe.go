@@ -61,12 +61,32 @@ Binary::apt::APT::Keep-Downloaded-Packages "true";
 #clear APT::Update::Post-Invoke;
 `
 
-// aptScript removes the logs that would make two runs differ.
+// aptScript takes the machine's mirrors where they are for this very release ([MachineList] names its
+// codename first) and keeps the image's own third-party repositories; it removes the logs that would make
+// two runs differ. $parts is in a cache mount, so it is in no layer.
 const aptScript = `set -eu
 export DEBIAN_FRONTEND=noninteractive
-apt-get update
-apt-get install -y --no-install-recommends -- "$@"
-rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache`
+own=/run/ibuild/machine/apt.sources parts=/var/cache/apt/ibuild.parts opts='' codename='' key='' archs=''
+if [ -s "$own" ]; then
+  { read -r _ _ codename && read -r _ key archs; } <"$own" || :
+  if [ "$key" != architecture: ]; then archs=$(dpkg --print-architecture); fi
+  case "$codename" in "*" | "$(. /etc/os-release && echo "${VERSION_CODENAME:-?}")")
+    case " $archs " in *" $(dpkg --print-architecture) "*)
+      opts="-o Dir::Etc::sourcelist=$own -o Dir::Etc::sourceparts=$parts"
+      rm -rf "$parts"
+      mkdir -p "$parts"
+      for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+        if [ -f "$f" ]; then grep -Ev '(debian\.org|ubuntu\.com)/' "$f" >"$parts/${f##*/}.list" || :; fi
+      done
+      for f in /etc/apt/sources.list.d/*.sources; do
+        if [ -f "$f" ] && ! grep -Eq '^[^#]*(debian\.org|ubuntu\.com)/' "$f"; then cp "$f" "$parts/"; fi
+      done
+    esac
+  esac
+fi
+apt-get $opts update
+apt-get $opts install -y --no-install-recommends -- "$@"
+rm -rf "$parts" /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache`
 
 // Apt installs OS packages with apt: update and install in one step, lists and packages in cache
 // mounts that one step uses at a time. The list is sorted, so its order in the source means nothing.

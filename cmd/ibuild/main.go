@@ -12,6 +12,7 @@ import (
 	"github.com/ibuild/ibuild/engine/embed"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
+	"google.golang.org/grpc/grpclog"
 )
 
 // version is set by the linker (-X main.version=…).
@@ -20,6 +21,7 @@ var version = "dev"
 func main() {
 	embed.ChildMain() // the part of an ordinary user's engine that lives in a user namespace
 	logrus.SetOutput(io.Discard)
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()

@@ -12,6 +12,7 @@ import (
 	"github.com/ibuild/ibuild/engine/remote"
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/registry"
+	"github.com/ibuild/ibuild/settings"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc/codes"
@@ -67,6 +68,7 @@ func explain(err error) (code int, msg, hint string) {
 		use      *usage
 		findings source.Errors
 		finding  *source.Error
+		config   *settings.Error
 		reg      *registry.Error
 		platform *registry.PlatformError
 		locked   *embed.LockedError
@@ -80,7 +82,7 @@ func explain(err error) (code int, msg, hint string) {
 		return exitCancelled, "cancelled", ""
 	case errors.As(err, &use):
 		return exitUsage, use.msg, use.hint
-	case errors.As(err, &findings), errors.As(err, &finding):
+	case errors.As(err, &findings), errors.As(err, &finding), errors.As(err, &config):
 		return exitUsage, err.Error(), ""
 	case errors.As(err, &platform):
 		return exitUsage, err.Error(), platform.Hint()

@@ -1,0 +1,12 @@
+// Package bases makes base images that stand in for well-known ones where
+// Docker Hub and ghcr.io cannot be reached: busybox, debian, python and uv,
+// each for amd64 and arm64, from Debian's and PyPI's packages.
+//
+// They are made once per machine and kept as OCI layouts in a cache folder,
+// under a digest of all that they are made from. A tag never claims a version
+// that the image does not have.
+//
+// Where a machine trusts certificates of its own beside the public ones, as
+// behind a company's proxy, the Debian images trust them too: programs in a
+// build reach the network the way the machine does.
+package bases
