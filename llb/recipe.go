@@ -86,7 +86,7 @@ if [ -s "$own" ]; then
 fi
 apt-get $opts update
 apt-get $opts install -y --no-install-recommends -- "$@"
-rm -rf "$parts" /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache`
+rm -rf "$parts" /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache`
 
 // Apt installs OS packages with apt: update and install in one step, lists and packages in cache
 // mounts that one step uses at a time. The list is sorted, so its order in the source means nothing.
