@@ -84,8 +84,8 @@ if [ -s "$own" ]; then
     esac
   esac
 fi
-apt-get $opts update
-apt-get $opts install -y --no-install-recommends -- "$@"
+apt-get -q $opts update
+apt-get -q $opts install -y -o Dpkg::Use-Pty=0 --no-install-recommends -- "$@"
 rm -rf "$parts" /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache`
 
 // Apt installs OS packages with apt: update and install in one step, lists and packages in cache

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/containerd/console"
 	"github.com/ibuild/ibuild/engine"
+	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
+	"github.com/opencontainers/go-digest"
 )
 
 // display shows a build's progress until it is closed.
@@ -24,12 +28,37 @@ func show(ctx context.Context, mode string) (*display, error) {
 		return nil, &usage{msg: fmt.Sprintf("--progress %s: %v", mode, err), hint: "auto, tty, plain, quiet or rawjson"}
 	}
 	s := &display{progress: engine.NewProgress(), done: make(chan error, 1)}
+	if mode == string(progressui.QuietMode) {
+		go func() { s.done <- failures(os.Stderr, s.progress.Statuses()) }()
+		return s, nil
+	}
 	go func() {
 		// not ctx: what was going on when the build was cancelled is shown as well
 		_, err := d.UpdateFrom(context.WithoutCancel(ctx), s.progress.Statuses())
 		s.done <- err
 	}()
 	return s, nil
+}
+
+// failures shows nothing but the last log lines of steps that failed: quiet is for builds that work.
+func failures(w io.Writer, statuses <-chan *client.SolveStatus) error {
+	const keep = 10 // lines, as BuildKit's displays have it
+	logs := map[digest.Digest][]byte{}
+	for s := range statuses {
+		for _, l := range s.Logs {
+			lines := append(logs[l.Vertex], l.Data...)
+			for bytes.Count(lines, []byte("\n")) > keep {
+				_, lines, _ = bytes.Cut(lines, []byte("\n"))
+			}
+			logs[l.Vertex] = lines
+		}
+		for _, v := range s.Vertexes {
+			if v.Error != "" && !strings.HasSuffix(v.Error, context.Canceled.Error()) {
+				fmt.Fprintf(w, "------\n > %s:\n%s\n------\n", v.Name, bytes.TrimRight(logs[v.Digest], "\n"))
+			}
+		}
+	}
+	return nil
 }
 
 // close waits until everything was shown.
