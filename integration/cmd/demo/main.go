@@ -17,7 +17,7 @@ import (
 
 func main() {
 	ibuild := flag.String("ibuild", "bin/ibuild", "the program to show")
-	script := flag.String("script", "examples/scripts/numpy/main.py", "a uv script")
+	script := flag.String("script", "examples/scripts/fit.py", "a uv script")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
