@@ -197,11 +197,7 @@ func planSpec(o Options, _ string, src source.Source) (*llb.Plan, error) {
 	if err := o.onlyDockerfiles(src, "an image spec"); err != nil {
 		return nil, err
 	}
-	img, err := spec.Parse(src)
-	if err != nil {
-		return nil, err
-	}
-	return img.Plan(src)
+	return spec.Load(src)
 }
 
 func isScript(name string, data []byte) bool {

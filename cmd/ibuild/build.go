@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -234,21 +235,22 @@ func (o *order) readSecrets(c *cli.Context) error {
 	return nil
 }
 
-// findSecret looks for a secret that was not given: a variable of that name, or a file below /etc/secrets,
-// where clusters mount them as group/key.
+// findSecret looks for a secret that was not given: a variable with the name of its key, or a file below
+// /etc/secrets, where clusters mount secrets as group/key. It says where it looked.
 func findSecret(id string) (secretsprovider.Source, []string, bool) {
-	looked := []string{"--secret", "$" + id}
-	if _, ok := os.LookupEnv(id); ok {
-		return secretsprovider.Source{ID: id, Env: id}, looked, true
+	name := path.Base(id)
+	file := "/etc/secrets/" + id
+	looked := []string{"--secret", "$" + name, file}
+	if _, ok := os.LookupEnv(name); ok {
+		return secretsprovider.Source{ID: id, Env: name}, looked, true
 	}
 	root, err := os.OpenRoot("/etc/secrets")
-	looked = append(looked, "/etc/secrets/"+id)
 	if err != nil {
 		return secretsprovider.Source{}, looked, false
 	}
 	defer root.Close()
 	if info, err := root.Stat(id); err == nil && info.Mode().IsRegular() {
-		return secretsprovider.Source{ID: id, FilePath: "/etc/secrets/" + id}, looked, true
+		return secretsprovider.Source{ID: id, FilePath: file}, looked, true
 	}
 	return secretsprovider.Source{}, looked, false
 }

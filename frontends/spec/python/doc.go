@@ -1,0 +1,9 @@
+// Package python is what ibuild has to know of Python's packaging standards before a builder is
+// reached: requirements (PEP 508), version specifiers (PEP 440) and requirements files.
+//
+// It checks what can be checked without an index, so that a typing error costs no build, and it finds
+// the files that a requirements file refers to. It resolves and installs nothing and never rewrites:
+// uv gets every text as the user wrote it, and uv's opinion is the one that counts.
+//
+// What does not live here: image specs, scripts, LLB.
+package python

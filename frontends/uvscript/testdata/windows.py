@@ -1,0 +1,8 @@
+﻿# /// script
+# dependencies = [
+#   "requests",
+# ]
+#
+# ///
+
+import requests
