@@ -1,0 +1,114 @@
+package cache
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/adrg/xdg"
+	"github.com/containerd/containerd/v2/core/content"
+)
+
+// lockTimeout bounds the wait for another process that holds the index. It is
+// far longer than any operation of this package holds the lock.
+const lockTimeout = 2 * time.Second
+
+// Store is one user's cache. It is safe for concurrent use by goroutines, and
+// several Stores, in one or in several processes, may share a folder.
+type Store struct {
+	dir         string
+	warn        func(msg string)
+	lockTimeout time.Duration
+
+	// mu keeps operations of this Store apart, so that goroutines queue here
+	// and not at the file lock, which polls.
+	mu sync.RWMutex
+
+	sealedMu sync.Mutex
+	sealed   sealedFile
+
+	warnedMu sync.Mutex
+	warned   map[string]bool // kinds of warning that were given already
+
+	blobsMu sync.Mutex
+	blobs   content.Store
+	tempDir string // set if the blobs live in a folder of this process alone
+}
+
+// Option changes how a Store is opened.
+type Option func(*Store)
+
+// WithWarn sets the function that is told, in one line each, about things that
+// make the cache slower or empty but do not stop a build. Each kind of message
+// comes once per Store. It may be called from several goroutines.
+func WithWarn(warn func(msg string)) Option {
+	return func(s *Store) { s.warn = warn }
+}
+
+// withLockTimeout lets tests see a timeout without waiting for it.
+func withLockTimeout(d time.Duration) Option {
+	return func(s *Store) { s.lockTimeout = d }
+}
+
+// DefaultDir returns the folder of the user's cache, $XDG_CACHE_HOME/ibuild.
+func DefaultDir() string {
+	return filepath.Join(xdg.CacheHome, "ibuild")
+}
+
+// Open returns the cache in dir, which is made on the first write. It does no
+// I/O: a start of ibuild that uses no cache pays nothing for it. The only error
+// is a dir that is not absolute. A dir that cannot be written is an empty cache
+// (with one warning), not an error.
+func Open(dir string, opts ...Option) (*Store, error) {
+	if !filepath.IsAbs(dir) {
+		return nil, fmt.Errorf("cache folder %q is not an absolute path", dir)
+	}
+	s := &Store{
+		dir:         filepath.Clean(dir),
+		warn:        func(string) {},
+		lockTimeout: lockTimeout,
+		warned:      map[string]bool{},
+	}
+	for _, opt := range opts {
+		opt(s)
+	}
+	return s, nil
+}
+
+// Dir returns the folder of the cache.
+func (s *Store) Dir() string { return s.dir }
+
+// Close removes what only this process could see: the stand-in for a blob
+// folder that cannot be written. The Store must not be used afterwards.
+func (s *Store) Close() error {
+	s.blobsMu.Lock()
+	defer s.blobsMu.Unlock()
+	if s.tempDir == "" {
+		return nil
+	}
+	err := os.RemoveAll(s.tempDir)
+	s.tempDir, s.blobs = "", nil
+	return err
+}
+
+// warnOnce passes a message on, unless one of its kind was passed on before.
+func (s *Store) warnOnce(kind, format string, args ...any) {
+	s.warnedMu.Lock()
+	seen := s.warned[kind]
+	s.warned[kind] = true
+	s.warnedMu.Unlock()
+	if !seen {
+		s.warn(fmt.Sprintf(format, args...))
+	}
+}
+
+// makeDir makes the cache folder, readable by its user alone: it holds images
+// that may not be public.
+func (s *Store) makeDir() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("cache folder: %w", err)
+	}
+	return nil
+}

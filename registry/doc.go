@@ -1,0 +1,33 @@
+// Package registry is ibuild's way to image registries and image formats, and
+// the only package that imports go-containerregistry.
+//
+// What lives here: resolving references to images (with mirrors, and with
+// manifests and configs kept in the cache by digest), asking whether something
+// is there, pushing what ibuild makes itself, making layers and images out of
+// files and a base image without a builder, writing OCI and docker archives,
+// and credentials.
+//
+// What does not: deciding what is built or pushed, BuildKit's own pushes and
+// pulls, and running anything.
+//
+// The network is not trusted. All that is read is limited in size and verified
+// against the digest it was asked for by; credentials and tokens go to the
+// registry they belong to (and to its own token server), never to where a
+// redirect, a Location or a challenge points; and errors carry no URLs with
+// queries, no headers, and no unprintable text of a server's answer.
+//
+// What is made here is the same bytes for the same inputs: sorted, no clock, no
+// host name.
+//
+// How a request goes through the files:
+//
+//	client.go     Client, one endpoint (with its own transport) per host
+//	reference.go  names; mirrors and the host itself, in order
+//	fetch.go      HEAD and GET of manifests, blobs: cache first, then endpoints
+//	resolve.go    reference + platform -> Image
+//	manifest.go   decoding what came from the network, with limits
+//	push.go       blobs, manifests by digest, then tags
+//	transport.go  scheme, credential guard, limits; retry.go; tls.go
+//	layer.go, assemble.go, config.go, index.go, archive.go  making images
+//	errors.go     what callers branch on
+package registry

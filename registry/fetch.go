@@ -1,0 +1,275 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Head returns what ref points to, with one request to the registry itself
+// (never a mirror: this is how a build asks whether its result is still there).
+// Where a registry cannot answer that, the manifest is fetched instead.
+func (c *Client) Head(ctx context.Context, ref string) (ocispecs.Descriptor, error) {
+	p, err := parseRef(ref)
+	if err != nil {
+		return ocispecs.Descriptor{}, err
+	}
+	own, err := c.own(p)
+	if err != nil {
+		return ocispecs.Descriptor{}, err
+	}
+	return c.head(ctx, own, p)
+}
+
+// head asks one target. What it had to fetch for the answer is cached.
+func (c *Client) head(ctx context.Context, t target, p parsedRef) (ocispecs.Descriptor, error) {
+	desc, err := t.puller.Head(ctx, p.in(t.repo))
+	if err == nil {
+		return descriptor(*desc), nil
+	}
+	if !headUnsupported(err) || t.namespace != "" && isNotFound(err) {
+		return ocispecs.Descriptor{}, classify(t.endpoint, p.text, err)
+	}
+	data, got, err := c.get(ctx, t, p)
+	if err != nil {
+		return ocispecs.Descriptor{}, err
+	}
+	c.remember(ctx, got.MediaType, data)
+	return got, nil
+}
+
+// headUnsupported tells whether a failed HEAD says nothing about what a GET will
+// say: some registries do not know HEAD, answer 404 to it, or leave out headers.
+func headUnsupported(err error) bool {
+	var answered *transport.Error
+	if errors.As(err, &answered) {
+		switch answered.StatusCode {
+		case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
+			// Only where it was the HEAD that was answered, and not the
+			// ping or the token server.
+			return answered.Request != nil && answered.Request.Method == http.MethodHead
+		}
+		return false
+	}
+	var uerr *url.Error
+	return !errors.As(err, &uerr) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// isNotFound tells whether a registry answered that it does not have something.
+// From a mirror that is taken at its word: the next one will be asked.
+func isNotFound(err error) bool {
+	var answered *transport.Error
+	return errors.As(err, &answered) && answered.StatusCode == http.StatusNotFound
+}
+
+// get fetches a manifest from one target. By digest, it has that digest; by tag,
+// the descriptor says which one it has.
+func (c *Client) get(ctx context.Context, t target, p parsedRef) ([]byte, ocispecs.Descriptor, error) {
+	got, err := t.puller.Get(ctx, p.in(t.repo))
+	if isCut(err) && ctx.Err() == nil {
+		c.logf("%s: the connection was cut; trying again", t.host)
+		got, err = t.puller.Get(ctx, p.in(t.repo))
+	}
+	if err != nil {
+		return nil, ocispecs.Descriptor{}, classify(t.endpoint, p.text, err)
+	}
+	desc := descriptor(got.Descriptor)
+	desc.Digest = digest.FromBytes(got.Manifest) // schema 1 has a digest of another kind
+	if p.dgst != "" {
+		desc.Digest = p.dgst
+	}
+	desc.Size = int64(len(got.Manifest))
+	return got.Manifest, desc, nil
+}
+
+// FetchManifest returns the bytes of a manifest or index by digest
+// (repository@digest), from the cache if they are there.
+func (c *Client) FetchManifest(ctx context.Context, ref string) ([]byte, error) {
+	p, err := parseRef(ref)
+	if err != nil {
+		return nil, err
+	}
+	if p.dgst == "" {
+		return nil, &Error{Kind: ErrBadAnswer, Host: p.host, Ref: p.text, Msg: "the reference has no digest"}
+	}
+	return c.manifest(ctx, p)
+}
+
+// manifest returns the bytes that a pinned reference names.
+func (c *Client) manifest(ctx context.Context, p parsedRef) ([]byte, error) {
+	if data, ok := c.recall(p.dgst, c.limits.manifest); ok {
+		return data, nil
+	}
+	var data []byte
+	err := c.fromAny(ctx, p, func(t target) (err error) {
+		var desc ocispecs.Descriptor
+		if data, desc, err = c.get(ctx, t, p); err == nil {
+			c.remember(ctx, desc.MediaType, data)
+		}
+		return err
+	})
+	return data, err
+}
+
+// blob returns the bytes of a small blob.
+func (c *Client) blob(ctx context.Context, p parsedRef, desc ocispecs.Descriptor, limit int64) ([]byte, error) {
+	if desc.Size > limit {
+		return nil, classify(&endpoint{host: p.host}, p.text, badAnswer("a blob of %d bytes, more than the limit of %d", desc.Size, limit))
+	}
+	if data, ok := c.recall(desc.Digest, limit); ok && int64(len(data)) == desc.Size {
+		return data, nil
+	}
+	var data []byte
+	err := c.fromAny(ctx, p, func(t target) (err error) {
+		data, err = readBlob(ctx, t, desc)
+		if isCut(err) && ctx.Err() == nil {
+			data, err = readBlob(ctx, t, desc)
+		}
+		return classify(t.endpoint, p.text, err)
+	})
+	if err == nil {
+		c.remember(ctx, desc.MediaType, data)
+	}
+	return data, err
+}
+
+func readBlob(ctx context.Context, t target, desc ocispecs.Descriptor) ([]byte, error) {
+	rc, err := openBlob(ctx, t, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	return io.ReadAll(rc)
+}
+
+// OpenBlob returns a blob's bytes as a stream from a repository or its mirrors.
+// The reader fails at its end if they do not have the descriptor's digest and
+// size. The caller closes it.
+func (c *Client) OpenBlob(ctx context.Context, repo string, desc ocispecs.Descriptor) (io.ReadCloser, error) {
+	p, err := parseRepo(repo)
+	if err != nil {
+		return nil, err
+	}
+	p = p.pinned(desc.Digest)
+	var rc io.ReadCloser
+	err = c.fromAny(ctx, p, func(t target) (err error) {
+		rc, err = openBlob(ctx, t, desc)
+		return classify(t.endpoint, p.text, err)
+	})
+	return rc, err
+}
+
+// FetchBlob gets a blob into the cache, if it is not there yet.
+func (c *Client) FetchBlob(ctx context.Context, repo string, desc ocispecs.Descriptor) error {
+	if c.opts.Cache == nil {
+		return errors.New("there is no cache to fetch blobs into")
+	}
+	if c.opts.Cache.HasBlob(desc) {
+		return nil
+	}
+	rc, err := c.OpenBlob(ctx, repo, desc)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	return c.opts.Cache.WriteBlobFrom(ctx, desc, rc)
+}
+
+func openBlob(ctx context.Context, t target, desc ocispecs.Descriptor) (io.ReadCloser, error) {
+	layer, err := t.puller.Layer(ctx, t.repo.Digest(desc.Digest.String()))
+	if err != nil {
+		return nil, err
+	}
+	rc, err := layer.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	return verified(rc, desc), nil
+}
+
+// fromAny runs fn for the targets of p until one of them succeeds. The error is
+// that of the last one, the registry itself; those of mirrors are logged.
+func (c *Client) fromAny(ctx context.Context, p parsedRef, fn func(target) error) error {
+	targets, err := c.targets(p)
+	if err != nil {
+		return err
+	}
+	for i, t := range targets {
+		if err = fn(t); err == nil || ctx.Err() != nil || i == len(targets)-1 {
+			return err
+		}
+		if errors.Is(err, ErrUnreachable) {
+			t.markDown()
+		}
+		if !errors.Is(err, ErrNotFound) {
+			c.logf("mirror %s: %v; going on with the next", t.host, err)
+		}
+	}
+	return err
+}
+
+// recall returns a blob from the cache.
+func (c *Client) recall(d digest.Digest, limit int64) ([]byte, bool) {
+	if c.opts.Cache == nil {
+		return nil, false
+	}
+	data, err := c.opts.Cache.ReadBlob(d, limit)
+	return data, err == nil
+}
+
+// remember puts a blob into the cache. That it cannot is reported by the cache
+// itself, and only makes the next build slower.
+func (c *Client) remember(ctx context.Context, mediaType string, data []byte) {
+	if c.opts.Cache != nil {
+		_, _ = c.opts.Cache.WriteBlob(ctx, mediaType, data)
+	}
+}
+
+// descriptor converts ggcr's form to that of the rest of ibuild.
+func descriptor(d v1.Descriptor) ocispecs.Descriptor {
+	mediaType := string(d.MediaType)
+	if parsed, _, err := mime.ParseMediaType(mediaType); err == nil {
+		mediaType = parsed // without "; charset=utf-8"
+	}
+	return ocispecs.Descriptor{MediaType: mediaType, Digest: digest.Digest(d.Digest.String()), Size: d.Size}
+}
+
+// verified returns rc with an error at its end if it is not what desc says.
+func verified(rc io.ReadCloser, desc ocispecs.Descriptor) io.ReadCloser {
+	return &verifiedReader{ReadCloser: rc, desc: desc, left: desc.Size, verifier: desc.Digest.Verifier()}
+}
+
+type verifiedReader struct {
+	io.ReadCloser
+	desc     ocispecs.Descriptor
+	left     int64
+	verifier digest.Verifier
+}
+
+func (r *verifiedReader) Read(p []byte) (int, error) {
+	if int64(len(p)) > r.left+1 {
+		p = p[:r.left+1]
+	}
+	n, err := r.ReadCloser.Read(p)
+	r.left -= int64(n)
+	_, _ = r.verifier.Write(p[:n]) // a hash has no errors
+	switch {
+	case r.left < 0:
+		return 0, badAnswer("blob %s is larger than its %d bytes", r.desc.Digest, r.desc.Size)
+	case err == io.EOF && r.left > 0:
+		return n, badAnswer("blob %s has only %d of its %d bytes", r.desc.Digest, r.desc.Size-r.left, r.desc.Size)
+	case r.left == 0 && (n > 0 || err == io.EOF) && !r.verifier.Verified():
+		// Now and not at the end of the stream: who knows the size (net/http
+		// with a Content-Length) may not read on to see that.
+		return n, badAnswer("blob %s has other content than its digest says", r.desc.Digest)
+	}
+	return n, err
+}
