@@ -20,7 +20,17 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/fsutil"
+	"golang.org/x/sync/errgroup"
 )
+
+// mayPush finds out before the build that its push would be refused.
+func (b *build) mayPush(ctx context.Context) error {
+	eg, ctx := errgroup.WithContext(ctx)
+	for _, repo := range b.req.Outputs.repositories() {
+		eg.Go(func() error { return b.Registry.CheckPush(ctx, repo) })
+	}
+	return eg.Wait()
+}
 
 // solve has the builder make the whole image and all outputs.
 func (b *build) solve(ctx context.Context, rec *llb.Recording) (*Result, error) {
@@ -102,6 +112,9 @@ func (b *build) moveTags(ctx context.Context, res *Result) error {
 
 // run1 is one solve: a session with everything that the definition may ask for, and the given exports.
 func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string, exports []client.ExportEntry) (map[string]string, error) {
+	if err := b.mayPush(ctx); err != nil {
+		return nil, err
+	}
 	c, err := b.open(ctx)
 	if err != nil {
 		return nil, err

@@ -53,7 +53,8 @@ type endpointKey struct{ host, namespace string }
 type endpoint struct {
 	host      string // as in references: docker.io
 	registry  name.Registry
-	namespace string // the host this one is a mirror of, or empty
+	namespace string            // the host this one is a mirror of, or empty
+	transport http.RoundTripper // below authentication
 	puller    *remote.Puller
 	pusher    *remote.Pusher
 
@@ -100,6 +101,17 @@ func (c *Client) endpoint(host, namespace string) (*endpoint, error) {
 	return e, nil
 }
 
+// renew replaces an endpoint whose remembered ping turned out to be out of date.
+func (c *Client) renew(e *endpoint) (*endpoint, error) {
+	c.mu.Lock()
+	key := endpointKey{e.host, e.namespace}
+	if c.endpoints[key] == e {
+		delete(c.endpoints, key)
+	}
+	c.mu.Unlock()
+	return c.endpoint(e.host, e.namespace)
+}
+
 func (c *Client) newEndpoint(host, namespace string) (*endpoint, error) {
 	settings := c.settings(host)
 	schemes := schemesFor(host, settings)
@@ -125,12 +137,16 @@ func (c *Client) newEndpoint(host, namespace string) (*endpoint, error) {
 		inner:      c.retrying(e, newHTTPTransport(tlsConfig)),
 	}
 	rt.foreign = rt.inner
+	if c.opts.Cache != nil {
+		rt.pings, rt.cached = pingRecords(c.opts.Cache), true
+	}
 	if len(tlsConfig.Certificates) > 0 {
 		// Who the user is, is only this host's business.
 		anonymous := tlsConfig.Clone()
 		anonymous.Certificates = nil
 		rt.foreign = c.retrying(e, newHTTPTransport(anonymous))
 	}
+	e.transport = rt
 	return e, c.connect(e, rt)
 }
 

@@ -32,6 +32,12 @@ func (c *Client) Head(ctx context.Context, ref string) (ocispecs.Descriptor, err
 // head asks one target. What it had to fetch for the answer is cached.
 func (c *Client) head(ctx context.Context, t target, p parsedRef) (ocispecs.Descriptor, error) {
 	desc, err := t.puller.Head(ctx, p.in(t.repo))
+	if errors.Is(err, errStalePing) {
+		if t.endpoint, err = c.renew(t.endpoint); err != nil {
+			return ocispecs.Descriptor{}, err
+		}
+		desc, err = t.puller.Head(ctx, p.in(t.repo))
+	}
 	if err == nil {
 		return descriptor(*desc), nil
 	}

@@ -256,3 +256,17 @@ func (l blobLayer) Compressed() (io.ReadCloser, error) {
 	}
 	return verified(rc, l.desc), nil
 }
+
+// CheckPush finds out in one request, an upload that is begun and left, whether the repository may be
+// pushed to, so that nobody waits for a build whose push is refused.
+func (c *Client) CheckPush(ctx context.Context, repo string) error {
+	p, own, err := c.destination(repo)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err = remote.CheckPushPermission(own.repo.Tag("latest"), endpointKeychain{inner: c.opts.Keychain, endpoint: own.endpoint, log: c.logf}, own.transport)
+	return classify(own.endpoint, p.text, err)
+}

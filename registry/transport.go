@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ibuild/ibuild/cache"
 	"golang.org/x/net/publicsuffix"
 )
 
@@ -37,6 +36,9 @@ type hostTransport struct {
 	limits     limits
 	inner      http.RoundTripper // to the registry
 	foreign    http.RoundTripper // to all others: without client certificates
+
+	pings  cache.Records[pingAnswer] // answers of earlier processes; only with a cache
+	cached bool
 
 	mu   sync.Mutex
 	ping *pingAnswer
@@ -65,6 +67,10 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.inner.RoundTrip(t.withNamespace(req))
 	if err != nil {
 		return nil, err
+	}
+	if resp.StatusCode == http.StatusUnauthorized && req.Header.Get("Authorization") == "" && t.forgetPing() {
+		resp.Body.Close()
+		return nil, errStalePing
 	}
 	return t.limited(req, resp)
 }
@@ -224,50 +230,4 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		return 0, badAnswer("a manifest larger than the limit of %d bytes", b.limit)
 	}
 	return n, err
-}
-
-// pingAnswer is what a registry answers to GET /v2/: which scheme it speaks and
-// how it wants to be authenticated to. ggcr asks anew for each repository.
-type pingAnswer struct {
-	scheme    string
-	status    int
-	challenge []string
-}
-
-func isPing(req *http.Request) bool {
-	return req.Method == http.MethodGet && req.URL.Path == "/v2/" && req.Response == nil
-}
-
-// pingOnce answers from memory what was asked before.
-func (t *hostTransport) pingOnce(req *http.Request) (*http.Response, error) {
-	t.mu.Lock()
-	known := t.ping
-	t.mu.Unlock()
-	if known != nil {
-		return known.response(req)
-	}
-	resp, err := t.inner.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ping = &pingAnswer{scheme: req.URL.Scheme, status: resp.StatusCode, challenge: resp.Header.Values("WWW-Authenticate")}
-	return resp, nil
-}
-
-// errOtherScheme ends an attempt at a scheme that the host does not speak.
-var errOtherScheme = errors.New("the host speaks the other scheme")
-
-func (p *pingAnswer) response(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != p.scheme {
-		return nil, errOtherScheme
-	}
-	return &http.Response{
-		Status: http.StatusText(p.status), StatusCode: p.status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:  http.Header{"Www-Authenticate": p.challenge},
-		Body:    io.NopCloser(bytes.NewReader(nil)),
-		Request: req,
-	}, nil
 }
