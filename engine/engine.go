@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/containerd/platforms"
 	"github.com/ibuild/ibuild/cache"
@@ -48,8 +49,11 @@ type build struct {
 	*Engine
 	req      Request
 	resolver resolver
-	builder  Builder
-	client   *client.Client
+
+	opening sync.Once
+	builder Builder
+	client  *client.Client
+	openErr error
 }
 
 // Build does what the request asks for, with as little work as possible: what is known costs one request
@@ -60,6 +64,9 @@ type build struct {
 func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
 	defer b.close()
+	if b.needsBuilder() {
+		go b.open(ctx) // while the frontend works
+	}
 	res, err := b.run(ctx)
 	if err != nil {
 		return nil, err
@@ -200,21 +207,25 @@ func (b *build) platform(ctx context.Context) (ocispecs.Platform, error) {
 	return p, nil
 }
 
+// needsBuilder says that no memory can answer the request: outputs of a Dockerfile other than a push are
+// made by a builder, and so is what was asked for anew.
+func (b *build) needsBuilder() bool {
+	out := b.req.Outputs
+	return b.req.Force || b.req.Options.NoCache || b.req.Plan.Image == nil && (!out.Push || len(out.Exports) > 0)
+}
+
 // open starts or dials the builder once.
 func (b *build) open(ctx context.Context) (*client.Client, error) {
-	if b.client != nil {
-		return b.client, nil
-	}
-	builder, err := b.Open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	b.builder = builder
-	b.client, err = builder.Client(ctx)
-	return b.client, err
+	b.opening.Do(func() {
+		if b.builder, b.openErr = b.Open(ctx); b.openErr == nil {
+			b.client, b.openErr = b.builder.Client(ctx)
+		}
+	})
+	return b.client, b.openErr
 }
 
 func (b *build) close() {
+	b.opening.Do(func() {}) // waits for an opening that is on its way, and allows none after this
 	if b.client != nil {
 		b.client.Close()
 	}

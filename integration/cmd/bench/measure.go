@@ -51,7 +51,8 @@ func timed(cmd *exec.Cmd) (time.Duration, error) {
 	return time.Since(start), nil
 }
 
-// pair runs both sides in turns.
+// pair runs both sides in turns. Before each run the disk is made quiet: what the other side wrote or
+// removed (a prune goes on after it has answered) is not counted against this one.
 func (b *bench) pair(ours func(i int) *exec.Cmd, before func() error) (a, p time.Duration, err error) {
 	var mine, theirs []time.Duration
 	for i := range b.runs {
@@ -60,17 +61,24 @@ func (b *bench) pair(ours func(i int) *exec.Cmd, before func() error) (a, p time
 				return 0, 0, err
 			}
 		}
+		settle()
 		t, err := timed(ours(i))
 		if err != nil {
 			return 0, 0, err
 		}
 		mine = append(mine, t)
+		settle()
 		if t, err = timed(b.peer()); err != nil {
 			return 0, 0, err
 		}
 		theirs = append(theirs, t)
 	}
 	return median(mine), median(theirs), nil
+}
+
+func settle() {
+	time.Sleep(300 * time.Millisecond)
+	syscall.Sync()
 }
 
 // cold builds with nothing in the builder: bases are pulled, steps run. The daemon itself is running.
