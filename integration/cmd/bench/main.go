@@ -121,7 +121,8 @@ func (b *bench) prepare() (err error) {
 	b.addr = "unix://" + filepath.Join(b.dir, "buildkitd.sock")
 	b.daemon = exec.Command(buildkitd, "--config", b.env.IbuildConfig(), "--root", filepath.Join(b.dir, "buildkitd"), "--addr", b.addr, "--oci-worker-binary", "runc")
 	b.daemon.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	b.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	runtime.LockOSThread() // the death signal comes when the thread that started the daemon ends
+	b.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	log, err := os.Create(filepath.Join(b.dir, "buildkitd.log"))
 	if err != nil {
 		return err

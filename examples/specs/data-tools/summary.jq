@@ -1,0 +1,1 @@
+"\(.loss | length) steps, from \(.loss[0]) to \(.loss[-1])"

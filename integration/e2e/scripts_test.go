@@ -1,0 +1,72 @@
+//go:build integration
+
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ibuild/ibuild/integration/imagetest"
+)
+
+// TestScripts builds every script of examples/scripts and runs it by the image's own config. The engines take
+// turns; TestScriptOnTwoPlatforms has them all build the same.
+func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob(filepath.Join(shared.examples, "scripts", "*.py"))
+	if err != nil || len(scripts) < 5 {
+		t.Fatalf("%d scripts, %v", len(scripts), err)
+	}
+	list := engines(t)
+	for i, script := range scripts {
+		name := strings.TrimSuffix(filepath.Base(script), ".py")
+		e := list[i%len(list)]
+		t.Run(name+"/"+e.name, func(t *testing.T) {
+			ref := e.push(t, "scripts/"+name, script)
+			prints(t, pull(t, ref, amd64), noOptions, expected(t, script))
+		})
+	}
+}
+
+// expected is what a script prints, from the file beside it.
+func expected(t *testing.T, script string) string {
+	t.Helper()
+	return read(t, strings.TrimSuffix(script, ".py")+".expected")
+}
+
+// TestScriptOnTwoPlatforms makes one index of numpy for two platforms with every engine: the same images.
+func TestScriptOnTwoPlatforms(t *testing.T) {
+	script := filepath.Join(shared.examples, "scripts", "fit.py")
+	build := func(t *testing.T, e engine) string {
+		return e.push(t, "scripts/two-platforms:"+e.name, "--platform", amd64+","+arm64, script)
+	}
+	want := map[string]look{}
+	eachEngine(t, func(t *testing.T, e engine) {
+		ref := build(t, e)
+		expectPlatforms(t, ref, amd64+" "+arm64)
+		for _, p := range []string{amd64, arm64} {
+			img := pull(t, ref, p)
+			if want[p].config == "" { // the first engine's image is run, the others have to be the same
+				want[p] = lookInto(t, img)
+				prints(t, img, noOptions, expected(t, script))
+				continue
+			}
+			want[p].same(t, img)
+		}
+	})
+}
+
+// TestLockedScript follows the lock, also where PyPI has newer versions, and not the folder's other files.
+func TestLockedScript(t *testing.T) {
+	e := engineNamed(t, "root")
+	dir := example(t, "scripts")
+	lock := filepath.Join(dir, "locked.py.lock")
+	ref := e.push(t, "scripts/lock-kept", filepath.Join(dir, "locked.py"))
+	prints(t, pull(t, ref, amd64), imagetest.RunOptions{Args: []string{"2048"}}, "2.0 KiB\nhumanize 4.12.3, click 8.2.1\n")
+
+	write(t, lock, strings.Replace(read(t, lock), `specifier = ">=8"`, `specifier = ">=7"`, 1))
+	o := end(t, e.command(t, "build", "--push", "--progress", "plain", "-t", shared.env.Registry.Ref("scripts/lock-old"), filepath.Join(dir, "locked.py")))
+	if o.code != 1 || !strings.Contains(o.stderr, "lock") {
+		t.Errorf("a lock that does not fit the header: exit code %d\n%s", o.code, o.stderr)
+	}
+}
