@@ -33,11 +33,15 @@ type Engine struct {
 	Progress *Progress
 }
 
-// Graph records what a build of the request would ask a builder to do, and asks none.
+// Graph records what a build of the request would ask a builder to do, and asks none. Where nobody names a
+// platform and the builder's own is not known yet, it is this machine's.
 func (e *Engine) Graph(ctx context.Context, req Request) (*llb.Graph, error) {
 	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
-	defer b.close()
-	rec, err := b.record(ctx, b.buildFunc())
+	p, ok := b.rememberedPlatform()
+	if !ok {
+		p = platforms.Normalize(platforms.DefaultSpec())
+	}
+	rec, err := b.recordFor(ctx, p, b.buildFunc())
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +145,10 @@ func (b *build) record(ctx context.Context, build gateway.BuildFunc) (*llb.Recor
 	if err != nil {
 		return nil, err
 	}
+	return b.recordFor(ctx, p, build)
+}
+
+func (b *build) recordFor(ctx context.Context, p ocispecs.Platform, build gateway.BuildFunc) (*llb.Recording, error) {
 	rec, err := llb.NewRecorder(b.resolver, b.req.Plan, p).Record(ctx, build)
 	if err == nil || isOther(ctx, err) {
 		return rec, err
@@ -183,13 +191,8 @@ func (b *build) identity(g *llb.Graph) (digest.Digest, error) {
 
 // platform is what the builder builds for by itself. Where that is not known yet it is asked and remembered.
 func (b *build) platform(ctx context.Context) (ocispecs.Platform, error) {
-	if b.Platform.OS != "" {
-		return b.Platform, nil
-	}
-	if r, ok := cache.Builders(b.Cache).Get(b.BuilderKey); ok {
-		if p, err := platforms.Parse(r.Platform); err == nil {
-			return p, nil
-		}
+	if p, ok := b.rememberedPlatform(); ok {
+		return p, nil
 	}
 	c, err := b.open(ctx)
 	if err != nil {
@@ -212,6 +215,18 @@ func (b *build) platform(ctx context.Context) (ocispecs.Platform, error) {
 func (b *build) needsBuilder() bool {
 	out := b.req.Outputs
 	return b.req.Force || b.req.Options.NoCache || b.req.Plan.Image == nil && (!out.Push || len(out.Exports) > 0)
+}
+
+func (b *build) rememberedPlatform() (ocispecs.Platform, bool) {
+	if b.Platform.OS != "" {
+		return b.Platform, true
+	}
+	r, ok := cache.Builders(b.Cache).Get(b.BuilderKey)
+	if !ok {
+		return ocispecs.Platform{}, false
+	}
+	p, err := platforms.Parse(r.Platform)
+	return p, err == nil
 }
 
 // open starts or dials the builder once.

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -208,9 +209,14 @@ func (c *Client) fromAny(ctx context.Context, p parsedRef, fn func(target) error
 	if err != nil {
 		return err
 	}
+	var passed []string
 	for i, t := range targets {
 		if err = fn(t); err == nil || ctx.Err() != nil || i == len(targets)-1 {
-			return err
+			return afterMirrors(err, passed)
+		}
+		var known *Error
+		if errors.As(err, &known) {
+			passed = append(passed, t.host+" said: "+known.Kind.Error())
 		}
 		if errors.Is(err, ErrUnreachable) {
 			t.markDown()
@@ -220,6 +226,17 @@ func (c *Client) fromAny(ctx context.Context, p parsedRef, fn func(target) error
 		}
 	}
 	return err
+}
+
+// afterMirrors adds to the registry's own failure what its mirrors had said before.
+func afterMirrors(err error, passed []string) error {
+	var known *Error
+	if len(passed) == 0 || !errors.As(err, &known) {
+		return err
+	}
+	out := *known
+	out.Msg += " (before that, the mirror " + strings.Join(passed, ", the mirror ") + ")"
+	return &out
 }
 
 // recall returns a blob from the cache.

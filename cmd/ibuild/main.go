@@ -19,7 +19,6 @@ import (
 var version = "dev"
 
 func main() {
-	tuneMemory()
 	embed.ChildMain() // the part of an ordinary user's engine that lives in a user namespace
 	logrus.SetOutput(io.Discard)
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))

@@ -95,6 +95,9 @@ func explain(err error) (code int, msg, hint string) {
 	case errors.As(err, &address):
 		return exitUsage, err.Error(), address.Hint
 	case errors.As(err, &reach):
+		if reach.Credentials() {
+			return exitAuth, err.Error(), reach.Hint
+		}
 		return exitReach, err.Error(), reach.Hint
 	case errors.As(err, &exit):
 		return exit.ExitCode(), err.Error(), ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -93,11 +94,23 @@ func (h *house) chooseBuilder(c *cli.Context) {
 		h.why = "no --builder and no BUILDKIT_HOST"
 		return
 	}
+	if strings.HasPrefix(addr, "unix://") && !tlsFlags() {
+		// certificates in the environment or the config file are for builders that need them
+		h.remote = &remote.Config{Addr: addr}
+		return
+	}
 	h.remote = &remote.Config{
 		Addr:   addr,
 		CACert: first(c.String("tls-ca"), b.CA), Cert: first(c.String("tls-cert"), b.Cert), Key: first(c.String("tls-key"), b.Key),
 		ServerName: first(c.String("tls-server-name"), b.ServerName),
 	}
+}
+
+// tlsFlags says whether the command line itself names certificates.
+func tlsFlags() bool {
+	return slices.ContainsFunc(os.Args, func(a string) bool {
+		return strings.HasPrefix(strings.TrimLeft(a, "-"), "tls-") && strings.HasPrefix(a, "-")
+	})
 }
 
 func first(list ...string) string {

@@ -117,6 +117,7 @@ func (w *localWorker) openStores(s settings) (opt base.WorkerOpt, err error) {
 	if err := mdb.Init(context.Background()); err != nil {
 		return opt, fmt.Errorf("read containerdmeta.db: %w", err)
 	}
+	registerGunzip()
 	records, err := metadata.NewStore(filepath.Join(s.dir, "metadata_v2.db"))
 	if err != nil {
 		return opt, fmt.Errorf("open metadata_v2.db: %w", err)

@@ -1,6 +1,12 @@
 package remote
 
-import "errors"
+import (
+	"crypto/x509"
+	"errors"
+
+	"github.com/moby/buildkit/util/grpcerrors"
+	"google.golang.org/grpc/codes"
+)
 
 // ConfigError says that the configuration cannot be used as it is.
 type ConfigError struct {
@@ -36,6 +42,22 @@ func (e *UnreachableError) Error() string {
 
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Cause }
+
+// Credentials says that the daemon is there and that one side does not take the other's certificate: other
+// certificates will help, another try will not.
+func (e *UnreachableError) Credentials() bool {
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	switch grpcerrors.Code(e.Cause) {
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return true
+	}
+	return errors.As(e.Cause, &authority) || errors.As(e.Cause, &name) || errors.As(e.Cause, &invalid) ||
+		errors.Is(e.Cause, errServerTLS) || isAlert(e.Cause)
+}
 
 // Causes of an UnreachableError that no package names.
 var (
