@@ -29,6 +29,8 @@ const maxValue = 1 << 20
 type Result struct {
 	// Descriptor is the image or index, as it can be pushed and pulled.
 	Descriptor ocispecs.Descriptor `json:"descriptor"`
+	// ConfigDigest is the image config's digest, "" for an index.
+	ConfigDigest string `json:"configDigest,omitempty"`
 	// Repository is where it was pushed to, without tag; empty if it was not.
 	Repository string `json:"repository,omitempty"`
 	// Platforms are those of the image, in the form os/arch[/variant].

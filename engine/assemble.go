@@ -3,8 +3,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/llb"
@@ -62,7 +64,7 @@ func (b *build) assemble(ctx context.Context, env *llb.Image, code []llb.Step) (
 // knownEnvironment finds the environment image where the result goes, and lays the code out on it. No
 // layers and no error say that it is not there.
 func (b *build) knownEnvironment(ctx context.Context, e *environment) (map[string][]codeLayer, error) {
-	if b.req.Force {
+	if b.req.Force || !b.findEnvironment(ctx, e) {
 		return nil, nil
 	}
 	for _, img := range e.rec.Images {
@@ -72,31 +74,51 @@ func (b *build) knownEnvironment(ctx context.Context, e *environment) (map[strin
 		}
 		e.facts[img.ID] = &f
 	}
-	layers, err := e.layers(ctx)
-	if err != nil {
-		return nil, err
-	}
+	return e.layers(ctx)
+}
+
+// findEnvironment looks the environment image up wherever the result goes. It has to be the same one in
+// all of these places.
+func (b *build) findEnvironment(ctx context.Context, e *environment) bool {
 	for _, repo := range b.req.Outputs.repositories() {
 		d, err := b.Registry.Head(ctx, repo+":"+e.tag())
 		if err != nil || e.desc.Digest != "" && d.Digest != e.desc.Digest {
-			return nil, nil
+			return false
 		}
 		e.desc = d
 	}
 	if len(b.req.Outputs.Exports) > 0 {
 		r, ok := cache.Results(b.Cache).Get("local " + e.id.String())
-		if !ok || e.desc.Digest != "" && r.Descriptor.Digest != e.desc.Digest || !b.Cache.HasBlob(r.Descriptor) {
-			return nil, nil
+		if !ok || e.desc.Digest != "" && r.Descriptor.Digest != e.desc.Digest || !b.wholeLocally(ctx, r.Descriptor) {
+			return false
 		}
 		e.desc = r.Descriptor
 	}
-	return layers, nil
+	return e.desc.Digest != ""
+}
+
+// wholeLocally says whether the local store has an image with all that it names.
+func (b *build) wholeLocally(ctx context.Context, desc ocispecs.Descriptor) bool {
+	store, err := b.Cache.Content()
+	if err != nil {
+		return false
+	}
+	whole := true
+	err = images.Walk(ctx, images.HandlerFunc(func(ctx context.Context, d ocispecs.Descriptor) ([]ocispecs.Descriptor, error) {
+		if !b.Cache.HasBlob(d) {
+			whole = false
+			return nil, images.ErrStopHandler
+		}
+		return images.Children(ctx, store, d)
+	}), desc)
+	return err == nil && whole
 }
 
 func (e *environment) tag() string { return "ibuild-env-" + e.id.Encoded()[:32] }
 
+// factsKey names the image itself: two builds of one definition may make different trees.
 func (e *environment) factsKey(img llb.RecordedImage) string {
-	return "tree/1 " + e.id.String() + " " + img.ID
+	return "tree/2 " + e.desc.Digest.String() + " " + img.ID
 }
 
 // layers lays the code out on every platform of the environment.
@@ -190,7 +212,7 @@ func (b *build) keepEnvironment(ctx context.Context, e *environment) error {
 	}
 	_ = cache.Facts[Facts](b.Cache).PutAll(facts) // lost facts cost a visit to the builder
 	if len(b.req.Outputs.Exports) > 0 {
-		b.remember("local", e.id, e.rec, e.desc)
+		b.remember("local", e.id, e.rec, e.desc, "")
 	}
 	return nil
 }
@@ -353,6 +375,9 @@ func (a *assembly) archive(ctx context.Context, e Export) error {
 	var names []string
 	for _, n := range a.req.Outputs.Names {
 		names = append(names, n.String())
+	}
+	if n, ok := e.Attrs["name"]; ok {
+		names = strings.Split(n, ",")
 	}
 	err = registry.WriteArchive(ctx, w, store, registry.Archive{Format: registry.ArchiveFormat(e.Type), Root: a.root.Descriptor, Names: names})
 	if e.Dest != "-" {

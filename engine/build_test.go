@@ -228,8 +228,7 @@ func (f *fixture) knowResult(req Request) digest.Digest {
 	check(f.t, err)
 	g, err := rec.Graph(f.t.Context())
 	check(f.t, err)
-	id, err := b.identity(g)
-	check(f.t, err)
+	id := b.identity(g)
 	img := made(f.t, rec.Images[0])
 	for _, n := range req.Outputs.Names {
 		f.server.push(f.t, n.String(), img)
@@ -239,7 +238,9 @@ func (f *fixture) knowResult(req Request) digest.Digest {
 	size, err := img.Size()
 	check(f.t, err)
 	d := digest.Digest(h.String())
-	b.remember("image", id, rec, ocispecs.Descriptor{MediaType: ocispecs.MediaTypeImageManifest, Digest: d, Size: size})
+	config, err := img.ConfigName()
+	check(f.t, err)
+	b.remember("image", id, rec, ocispecs.Descriptor{MediaType: ocispecs.MediaTypeImageManifest, Digest: d, Size: size}, config.String())
 	return d
 }
 
@@ -394,8 +395,8 @@ func TestVolatileSourcesAreNotRemembered(t *testing.T) {
 	check(t, err)
 	g, err := rec.Graph(t.Context())
 	check(t, err)
-	if id, err := b.identity(g); err != nil || id != "" {
-		t.Errorf("a URL without checksum has the identity %q (%v)", id, err)
+	if id := b.identity(g); id != "" {
+		t.Errorf("a URL without checksum has the identity %q", id)
 	}
 }
 
@@ -438,9 +439,10 @@ func (f *fixture) knowLocally(req Request, tree ...string) *environment {
 	} else {
 		keep(img.(v1.Image))
 	}
+	e.desc = root
 	f.facts(e, tree...)
 	b := &build{Engine: f.engine, req: req}
-	b.remember("local", e.id, e.rec, root)
+	b.remember("local", e.id, e.rec, root, "")
 	return e
 }
 
@@ -670,5 +672,29 @@ func TestPlatformOfTheBuilder(t *testing.T) {
 	check(t, err)
 	if got := g.Images[0].Platform; got != "linux/arm64" {
 		t.Errorf("the platform is %s", got)
+	}
+}
+
+// A source that is wrong is an error at once, even when the builder is being reached for meanwhile.
+func TestWrongSourceDoesNotWaitForTheBuilder(t *testing.T) {
+	f := newFixture(t)
+	f.base()
+	f.engine.Open = func(ctx context.Context) (Builder, error) {
+		select { // a builder out of reach: the dial takes its time
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(3 * time.Second):
+			return nil, errNoBuilder
+		}
+	}
+	req := f.onlyEnvironment("app:1")
+	req.Force = true
+	req.Plan.Image.Base.Ref = f.host + "/base:missing"
+	start := time.Now()
+	if _, err := f.build(req); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("the error took %s", took)
 	}
 }

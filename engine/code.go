@@ -90,11 +90,13 @@ func (t *codeTree) layers(ctx context.Context, img *llb.Image, code []llb.Step, 
 		case llb.Copy:
 			err = t.copy(ctx, img, s, dst, &l)
 		case llb.WriteFile:
-			if err = t.folders(path.Dir(dst), &l); err == nil {
+			if err = t.folders(path.Dir(dst), 0, 0, &l); err == nil {
 				err = t.file(dst, entry(dst, s.Mode, 0, 0, s.Data), &l)
 			}
 		case llb.Workdir:
-			err = t.folders(dst, &l)
+			if config.Makes(s) {
+				err = t.folders(dst, 0, 0, &l)
+			}
 		}
 		out = append(out, l)
 		return err
@@ -131,29 +133,43 @@ func (t *codeTree) kind(p string) (Kind, error) {
 	return k, nil
 }
 
-// folders makes a folder and its parents where they are missing, owned by root.
-func (t *codeTree) folders(dir string, l *codeLayer) error {
+// folders makes a folder and its parents where they are missing, with one owner. Those that are there stay
+// as they are.
+func (t *codeTree) folders(dir string, uid, gid int, l *codeLayer) error {
 	if dir == "/" {
 		return nil
 	}
-	if err := t.folders(path.Dir(dir), l); err != nil {
+	if err := t.folders(path.Dir(dir), uid, gid, l); err != nil {
 		return err
 	}
-	return t.folder(dir, 0, 0, l)
+	k, err := t.kind(dir)
+	if err != nil || k.folder() {
+		return err
+	}
+	return t.folder(dir, 0o755, uid, gid, l)
 }
 
-func (t *codeTree) folder(dir string, uid, gid int, l *codeLayer) error {
+// folder makes a folder of the source. A builder gives the mode and owner of the source's folder to one
+// that is there already, below the destination: that is the same only for folders that have them.
+func (t *codeTree) folder(dir string, mode fs.FileMode, uid, gid int, l *codeLayer) error {
 	k, err := t.kind(dir)
+	e := registry.Entry{Path: dir[1:], Mode: fs.ModeDir | mode, UID: uid, GID: gid}
+	plain := mode == 0o755 && uid == 0 && gid == 0
 	switch {
 	case err != nil:
 		return err
-	case k == Folder:
+	case k == Folder && plain:
 		return nil
-	case k != Absent:
+	case k.folder() && t.added[dir] == "":
+		return &needsBuilder{why: "the folder " + dir + " of the environment image has a mode or owner of its own"}
+	case k != Absent && !k.folder():
 		return &needsBuilder{why: dir + " is in the environment image and not a folder"}
 	}
-	t.added[dir] = Folder
-	l.entries = append(l.entries, registry.Entry{Path: dir[1:], Mode: fs.ModeDir | 0o755, UID: uid, GID: gid})
+	t.added[dir] = Own
+	if plain {
+		t.added[dir] = Folder
+	}
+	l.entries = append(l.entries, e)
 	return nil
 }
 
@@ -179,10 +195,7 @@ func (t *codeTree) copy(ctx context.Context, img *llb.Image, s llb.Copy, dst str
 	if !s.Dir {
 		top = path.Dir(dst)
 	}
-	if err := t.folders(path.Dir(top), l); err != nil {
-		return err
-	}
-	if err := t.folder(top, uid, gid, l); err != nil {
+	if err := t.folders(top, uid, gid, l); err != nil {
 		return err
 	}
 	return walk(ctx, img, s, func(rel string, st *fstypes.Stat, open opener) error {
@@ -190,11 +203,13 @@ func (t *codeTree) copy(ctx context.Context, img *llb.Image, s llb.Copy, dst str
 		mode := fs.FileMode(st.Mode)
 		e := registry.Entry{Path: to[1:], UID: uid, GID: gid, Open: open, Size: st.Size}
 		switch {
+		case mode.IsDir() != s.Dir && rel == ".":
+			return fmt.Errorf("%s: a folder is given as a file, or a file as a folder", s.Src)
 		case mode.IsDir():
 			if rel == "." {
 				return nil
 			}
-			return t.folder(to, uid, gid, l)
+			return t.folder(to, 0o755|mode&fs.ModeSticky, uid, gid, l)
 		case mode.IsRegular():
 			e.Mode = 0o644
 			if mode&0o111 != 0 {
@@ -217,15 +232,13 @@ func owner(s string) (uid, gid int, err error) {
 	if s == "" {
 		return 0, 0, nil
 	}
-	u, g, both := strings.Cut(s, ":")
-	uid, err = strconv.Atoi(u)
-	if err == nil && both {
-		gid, err = strconv.Atoi(g)
-	}
-	if err != nil || !both {
+	u, g, _ := strings.Cut(s, ":")
+	user, errU := strconv.ParseUint(u, 10, 31)
+	group, errG := strconv.ParseUint(g, 10, 31)
+	if errU != nil || errG != nil {
 		return 0, 0, &needsBuilder{why: "the owner " + s + " has to be looked up in the image"}
 	}
-	return uid, gid, nil
+	return int(user), int(group), nil
 }
 
 type opener func() (io.ReadCloser, error)

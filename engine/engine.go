@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -54,6 +55,7 @@ type build struct {
 	req      Request
 	resolver resolver
 
+	stop    context.CancelFunc // of an opening that nobody waits for
 	opening sync.Once
 	builder Builder
 	client  *client.Client
@@ -68,8 +70,10 @@ type build struct {
 func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
 	defer b.close()
+	opening, stop := context.WithCancel(ctx)
+	b.stop = stop
 	if b.needsBuilder() {
-		go b.open(ctx) // while the frontend works
+		go b.open(opening) // while the frontend works
 	}
 	res, err := b.run(ctx)
 	if err != nil {
@@ -82,6 +86,11 @@ func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 }
 
 func (b *build) run(ctx context.Context) (*Result, error) {
+	if img := b.req.Plan.Image; img != nil {
+		if err := img.CheckSources(); err != nil {
+			return nil, &SourceError{err}
+		}
+	}
 	rec, err := b.record(ctx, b.buildFunc())
 	var needs *llb.NeedsBuilderError
 	if errors.As(err, &needs) {
@@ -90,14 +99,15 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	before, err := rec.Stamp(ctx) // before the files are read: see below
+	if err != nil {
+		return nil, err
+	}
 	graph, err := rec.Graph(ctx)
 	if err != nil {
 		return nil, err
 	}
-	id, err := b.identity(graph)
-	if err != nil {
-		return nil, err
-	}
+	id := b.identity(graph)
 	for _, w := range rec.Warnings {
 		b.Progress.Warn(&client.VertexWarning{Level: w.Opts.Level, Short: []byte(w.Message), Detail: w.Opts.Detail,
 			URL: w.Opts.URL, SourceInfo: w.Opts.SourceInfo, Range: w.Opts.Range})
@@ -109,8 +119,12 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if res.Descriptor.Digest != "" && id != "" {
-		b.remember("image", id, rec, res.Descriptor)
+	after, err := rec.Stamp(ctx)
+	switch {
+	case err != nil || after != before:
+		b.Progress.Known("files changed while they were built: the result is not remembered")
+	case res.Descriptor.Digest != "" && id != "":
+		b.remember("image", id, rec, res.Descriptor, res.ConfigDigest)
 	}
 	return res, nil
 }
@@ -118,7 +132,7 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 // make makes the image: by assembly where code comes last and the outputs are images, else by one solve.
 func (b *build) make(ctx context.Context, rec *llb.Recording) (*Result, error) {
 	img := b.req.Plan.Image
-	if img == nil || !b.req.Outputs.onlyImages() || b.req.Options.NoCache {
+	if img == nil || !b.req.Outputs.assembled() || b.req.Options.NoCache {
 		return b.solve(ctx, rec)
 	}
 	env, code := img.Split()
@@ -134,10 +148,13 @@ func (b *build) make(ctx context.Context, rec *llb.Recording) (*Result, error) {
 	return res, err
 }
 
-// onlyImages says that there are outputs and all of them are images.
-func (o Outputs) onlyImages() bool {
-	trees := slices.ContainsFunc(o.Exports, func(e Export) bool { return !e.Type.image() })
-	return !trees && (o.Push || len(o.Exports) > 0)
+// assembled says that there are outputs, and that all of them are images in the form that this process
+// makes: a tree, or layers in another compression, are made by a builder.
+func (o Outputs) assembled() bool {
+	other := slices.ContainsFunc(o.Exports, func(e Export) bool {
+		return !e.Type.image() || slices.ContainsFunc(slices.Collect(maps.Keys(e.Attrs)), func(k string) bool { return k != "name" })
+	})
+	return !other && (o.Push || len(o.Exports) > 0)
 }
 
 func (b *build) record(ctx context.Context, build gateway.BuildFunc) (*llb.Recording, error) {
@@ -181,12 +198,12 @@ func (b *build) buildFunc() gateway.BuildFunc {
 
 // identity is what the result is remembered under: what is built and in which form it is stored. It is
 // "" when a source can change without notice, so that nothing is remembered.
-func (b *build) identity(g *llb.Graph) (digest.Digest, error) {
+func (b *build) identity(g *llb.Graph) digest.Digest {
 	if v := g.Volatile(); len(v) > 0 {
 		b.Progress.Known("only a builder can tell whether this changed: " + v[0])
-		return "", nil
+		return ""
 	}
-	return digest.FromString("image/1 oci gzip\n" + g.Identity().String()), nil
+	return digest.FromString("image/1 oci gzip\n" + g.Identity().String())
 }
 
 // platform is what the builder builds for by itself. Where that is not known yet it is asked and remembered.
@@ -240,6 +257,7 @@ func (b *build) open(ctx context.Context) (*client.Client, error) {
 }
 
 func (b *build) close() {
+	b.stop()
 	b.opening.Do(func() {}) // waits for an opening that is on its way, and allows none after this
 	if b.client != nil {
 		b.client.Close()

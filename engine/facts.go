@@ -3,11 +3,11 @@ package engine
 import (
 	"context"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	fstypes "github.com/tonistiigi/fsutil/types"
 )
 
 // maxListing is the largest folder whose entries are remembered. Code that goes into a larger one is put
@@ -28,7 +28,8 @@ type Kind string
 // The kinds that matter for code: everything that is neither a folder nor a file sends it to a builder.
 const (
 	Absent Kind = ""
-	Folder Kind = "folder"
+	Folder Kind = "folder"  // root's, with mode 0755
+	Own    Kind = "special" // a folder with another owner or mode, such as /tmp
 	File   Kind = "file"
 	Other  Kind = "other"
 )
@@ -56,7 +57,7 @@ func (f *Facts) look(ctx context.Context, ref gateway.Reference, paths []string)
 			if err := f.list(ctx, ref, dir); err != nil {
 				return err
 			}
-			if f.Folders[dir][name] != Folder {
+			if k := f.Folders[dir][name]; !k.folder() {
 				break
 			}
 			dir = path.Join(dir, name)
@@ -82,17 +83,22 @@ func (f *Facts) list(ctx context.Context, ref gateway.Reference, dir string) err
 			return nil
 		}
 		for _, st := range list {
-			entries[path.Base(st.Path)] = kindOf(fs.FileMode(st.Mode))
+			entries[path.Base(st.Path)] = kindOf(st)
 		}
 	}
 	f.Folders[dir] = entries
 	return nil
 }
 
-func kindOf(m os.FileMode) Kind {
+func (k Kind) folder() bool { return k == Folder || k == Own }
+
+func kindOf(st *fstypes.Stat) Kind {
+	m := fs.FileMode(st.Mode)
 	switch {
-	case m.IsDir():
+	case m.IsDir() && st.Uid == 0 && st.Gid == 0 && m == fs.ModeDir|0o755:
 		return Folder
+	case m.IsDir():
+		return Own
 	case m.IsRegular():
 		return File
 	}

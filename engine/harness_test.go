@@ -332,8 +332,19 @@ func (f *fixture) environment(req Request) *environment {
 	check(f.t, err)
 	graph, err := rec.Graph(f.t.Context())
 	check(f.t, err)
-	return &environment{rec: rec, img: env, code: code, facts: map[string]*Facts{},
+	e := &environment{rec: rec, img: env, code: code, facts: map[string]*Facts{},
 		id: digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
+	f.findEnvironment(req, e)
+	return e
+}
+
+// findEnvironment tells e which image the registry has for it, if any.
+func (f *fixture) findEnvironment(req Request, e *environment) {
+	for _, repo := range req.Outputs.repositories() {
+		if d, err := f.engine.Registry.Head(f.t.Context(), repo+":"+e.tag()); err == nil {
+			e.desc = d
+		}
+	}
 }
 
 // recorded is the config that llb makes for the whole image.
@@ -385,6 +396,7 @@ func (f *fixture) know(req Request, tree ...string) *environment {
 	for _, repo := range req.Outputs.repositories() {
 		f.server.push(f.t, repo+":"+e.tag(), img)
 	}
+	f.findEnvironment(req, e)
 	f.facts(e, tree...)
 	return e
 }

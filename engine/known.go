@@ -34,7 +34,7 @@ func (b *build) known(ctx context.Context, id digest.Digest) *Result {
 		return nil // the way through the builder says what is wrong, if something is
 	}
 	b.Progress.Known("known: nothing to build, nothing to push")
-	res := &Result{Descriptor: rec.Descriptor, How: HowKnown}
+	res := &Result{Descriptor: rec.Descriptor, ConfigDigest: rec.ConfigDigest, How: HowKnown}
 	for _, n := range out.Names {
 		res.Names = append(res.Names, n.String())
 	}
@@ -70,8 +70,8 @@ func (b *build) tag(ctx context.Context, n reference.NamedTagged, desc ocispecs.
 func byDigest(repo string, d digest.Digest) string { return repo + "@" + d.String() }
 
 // remember keeps what a build made, so that the next one can end early. Failing to is no error.
-func (b *build) remember(what string, id digest.Digest, rec *llb.Recording, desc ocispecs.Descriptor) {
-	r := cache.Result{Descriptor: desc, Created: time.Now()}
+func (b *build) remember(what string, id digest.Digest, rec *llb.Recording, desc ocispecs.Descriptor, config string) {
+	r := cache.Result{Descriptor: desc, ConfigDigest: config, Created: time.Now()}
 	for _, p := range rec.Platforms() {
 		r.Platforms = append(r.Platforms, platforms.FormatAll(p))
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/client"
@@ -29,7 +30,7 @@ func (b *build) openOutputs() (*outputs, error) {
 		o.entries = append(o.entries, client.ExportEntry{Type: client.ExporterImage, Attrs: map[string]string{
 			"name": strings.Join(req.repositories(), ","), "push": "true", "push-by-digest": "true", "oci-mediatypes": "true",
 		}})
-	} else if req.Digest && len(req.Exports) == 0 {
+	} else if req.Digest && !slices.ContainsFunc(req.Exports, func(e Export) bool { return e.Type.image() }) {
 		o.entries = append(o.entries, client.ExportEntry{Type: client.ExporterImage, Attrs: map[string]string{
 			"name": joinNames(req), "push": "false", "oci-mediatypes": "true",
 		}})
@@ -74,7 +75,11 @@ func (o *outputs) open(entry *client.ExportEntry, e Export) error {
 
 // folder is where a tree is written: an existing folder is written into, a new one appears at the end.
 func (o *outputs) folder(dest string) (string, error) {
-	if _, err := os.Stat(dest); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(dest)
+	switch {
+	case err == nil && !info.IsDir():
+		return "", fmt.Errorf("%s is not a folder", dest)
+	case err == nil || !errors.Is(err, fs.ErrNotExist):
 		return dest, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
@@ -88,12 +93,21 @@ func (o *outputs) folder(dest string) (string, error) {
 	return tmp, os.Chmod(tmp, 0o755)
 }
 
+// create opens a file that appears at dest at the end. What is not a regular file (a pipe, a device) is
+// written into as it is, and a link stays a link.
 func (o *outputs) create(dest string) (io.WriteCloser, error) {
 	if dest == "-" {
 		return os.Stdout, nil
 	}
-	if info, err := os.Stat(dest); err == nil && info.IsDir() {
+	if to, err := filepath.EvalSymlinks(dest); err == nil {
+		dest = to
+	}
+	info, err := os.Stat(dest)
+	switch {
+	case err == nil && info.IsDir():
 		return nil, fmt.Errorf("%s is a folder; name a file", dest)
+	case err == nil && !info.Mode().IsRegular():
+		return os.OpenFile(dest, os.O_WRONLY, 0)
 	}
 	f, err := os.CreateTemp(filepath.Dir(dest), ".ibuild-*")
 	if err != nil {

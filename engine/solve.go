@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -154,9 +156,10 @@ func (b *build) sharedKey() string {
 	host, _ := os.Hostname() // "" only makes transfers less incremental
 	h := digest.Canonical.Digester()
 	fmt.Fprintf(h.Hash(), "%s\x00%d\x00", host, os.Getuid())
-	for _, l := range b.req.Plan.Locals {
-		if l.Files == nil {
-			fmt.Fprintf(h.Hash(), "%s\x00", l.Dir)
+	locals := b.req.Plan.Locals
+	for _, name := range slices.Sorted(maps.Keys(locals)) {
+		if dir, err := filepath.Abs(locals[name].Dir); err == nil && locals[name].Files == nil {
+			fmt.Fprintf(h.Hash(), "%s\x00%s\x00", name, dir)
 		}
 	}
 	return h.Digest().Encoded()

@@ -1,6 +1,7 @@
 package llb
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -137,8 +138,10 @@ func (r *Recording) graphImage(ctx context.Context, img RecordedImage) (GraphIma
 
 // canonicalJSON sorts keys and drops spaces.
 func canonicalJSON(data []byte) (json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // a float64 does not hold every number
 	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
+	if err := dec.Decode(&v); err != nil {
 		return nil, err
 	}
 	return json.Marshal(v)
@@ -171,7 +174,8 @@ func (c *canonicalizer) visit(d digest.Digest) (digest.Digest, error) {
 	if f, ok := c.files[d]; ok {
 		op.GetSource().Attrs["ibuild.files"] = f.String()
 	}
-	data, err := json.Marshal(op)
+	// not its JSON: BuildKit's leaves fields out (symlinks), and two operations must never have one digest
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
 	if err != nil {
 		return "", err
 	}
@@ -200,7 +204,9 @@ func strip(op *pb.Op) {
 		}
 	}
 	if ex := op.GetExec(); ex != nil {
-		ex.Meta.ProxyEnv = nil
+		if ex.Meta != nil {
+			ex.Meta.ProxyEnv = nil
+		}
 		for _, m := range ex.Mounts {
 			if m.CacheOpt != nil {
 				m.CacheOpt.ID, m.CacheOpt.Sharing = "", 0

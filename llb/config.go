@@ -61,6 +61,10 @@ func (c *Config) Abs(p string) string {
 	return path.Join(c.Workdir(), p)
 }
 
+// Makes says whether a Workdir step has to make its folder: not when a step before it did, and not when it
+// is the workdir already.
+func (c *Config) Makes(w Workdir) bool { return !w.Exists && c.Abs(w.Path) != c.Workdir() }
+
 // Apply does what a step means for the config. A step that makes a layer gets a history entry, with epoch
 // as its time when there is one; whoever makes no layer for it calls [Config.DropLayer].
 func (c *Config) Apply(s Step, epoch *time.Time) {

@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -33,13 +35,29 @@ type Local struct {
 // FS is the file system that is sent to builders. Links are sent as links, never followed out of Dir.
 func (l Local) FS() (fsutil.FS, error) {
 	if l.Files == nil {
-		return fsutil.NewFS(l.Dir)
+		files, err := fsutil.NewFS(l.Dir)
+		return guarded{FS: files, dir: l.Dir}, err
 	}
 	mem := staticfs.NewFS()
 	for name, data := range l.Files {
 		mem.Add(name, &fstypes.Stat{Mode: 0o644}, data)
 	}
 	return mem, nil
+}
+
+// guarded opens files so that a folder that becomes a link while it is read leads nowhere outside.
+type guarded struct {
+	fsutil.FS
+	dir string
+}
+
+func (g guarded) Open(p string) (io.ReadCloser, error) {
+	root, err := os.OpenRoot(g.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(filepath.FromSlash(p))
 }
 
 // localSource is one local source operation: a folder and the rules for what of it can be seen.
@@ -70,14 +88,22 @@ func (s *localSource) files() (fsutil.FS, error) {
 	return fsutil.NewFilterFS(base, opt)
 }
 
-// digest covers names, kinds, modes, link targets and contents of all files that can be seen; times and
-// owners are left out, because the session that sends them resets owners and builders ignore times.
-func (s *localSource) digest(ctx context.Context) (digest.Digest, error) {
+// stamp is what can be seen of the files without reading them; it changes when somebody writes to them.
+func (s *localSource) stamp(ctx context.Context) (digest.Digest, error) {
+	h := sha256.New()
+	err := s.walk(ctx, func(p string, st *fstypes.Stat, _ fsutil.FS) error {
+		writeField(h, fmt.Sprintf("%s\x00%o\x00%d\x00%d\x00%s", p, st.Mode, st.Size, st.ModTime, st.Linkname))
+		return nil
+	})
+	return digest.NewDigest(digest.SHA256, h), err
+}
+
+// walk visits what a builder can see, in the order of paths.
+func (s *localSource) walk(ctx context.Context, do func(p string, st *fstypes.Stat, files fsutil.FS) error) error {
 	files, err := s.files()
 	if err != nil {
-		return "", err
+		return err
 	}
-	h := sha256.New()
 	err = files.Walk(ctx, "", func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -90,18 +116,33 @@ func (s *localSource) digest(ctx context.Context) (digest.Digest, error) {
 		if !ok {
 			return fmt.Errorf("%s: no file information", p)
 		}
+		return do(p, st, files)
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.local.Dir, err)
+	}
+	return nil
+}
+
+// digest covers names, kinds, modes, link targets and contents of all files that can be seen; times and
+// owners are left out, because the session that sends them resets owners and builders ignore times.
+func (s *localSource) digest(ctx context.Context) (digest.Digest, error) {
+	h := sha256.New()
+	err := s.walk(ctx, func(p string, st *fstypes.Stat, files fsutil.FS) error {
 		writeField(h, filepath.ToSlash(p))
 		writeField(h, fmt.Sprintf("%o", st.Mode))
 		writeField(h, st.Linkname)
-		if !info.Mode().IsRegular() {
+		writeField(h, fmt.Sprint(len(st.Xattrs)))
+		for _, k := range slices.Sorted(maps.Keys(st.Xattrs)) {
+			writeField(h, k)
+			writeField(h, string(st.Xattrs[k]))
+		}
+		if !fs.FileMode(st.Mode).IsRegular() {
 			return nil
 		}
-		return hashFile(h, files, p, info.Size())
+		return hashFile(h, files, p, st.Size)
 	})
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", s.local.Dir, err)
-	}
-	return digest.NewDigest(digest.SHA256, h), nil
+	return digest.NewDigest(digest.SHA256, h), err
 }
 
 // writeField length-delimits, so that no two lists of fields have the same bytes.
@@ -245,4 +286,42 @@ func stat(name string, i fs.FileInfo) *fstypes.Stat {
 func CopyFS(l Local, s Copy) (fsutil.FS, error) {
 	src := localSource{name: s.Local, local: l, attrs: copyRules(s.Src, s.Dir, s.Exclude)}
 	return src.files()
+}
+
+// CheckSources says whether every file and folder that Copy steps read is there and of the right kind, so
+// that a builder is not started for nothing, and a wrong kind does not become an image that only looks right.
+func (img *Image) CheckSources() error {
+	for _, s := range img.Steps {
+		c, ok := s.(Copy)
+		if !ok {
+			continue
+		}
+		l, ok := img.Locals[c.Local]
+		if !ok {
+			return fmt.Errorf("%s: %q: %w", c.Src, c.Local, errNoLocal)
+		}
+		if err := c.check(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Copy) check(l Local) error {
+	if l.Files != nil {
+		return nil
+	}
+	name := filepath.Join(l.Dir, filepath.FromSlash(s.Src))
+	info, err := os.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: there is no such file or folder", name)
+	case err != nil:
+		return err
+	case s.Dir && !info.IsDir():
+		return fmt.Errorf("%s: this is not a folder", name)
+	case !s.Dir && info.IsDir():
+		return fmt.Errorf("%s: this is a folder, not a file", name)
+	}
+	return nil
 }

@@ -51,7 +51,7 @@ func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platfo
 // at ties an error to the place in the source that asked for what failed.
 func (l *lowering) at(where Lines, err error) error {
 	f := l.img.Source
-	if f == nil || where.First == 0 {
+	if f == nil || where.First == 0 || len(errdefs.Sources(err)) > 0 {
 		return err
 	}
 	return errdefs.WithSource(err, &errdefs.Source{
@@ -97,17 +97,17 @@ func (l *lowering) next(ctx context.Context, steps []Step) (int, error) {
 		return n, l.sideBySide(ctx, steps[:n])
 	}
 	s := steps[0]
-	if w, ok := s.(Workdir); ok && !w.Exists && l.config.Abs(w.Path) == l.config.Workdir() {
-		w.Exists = true
-		s = w
+	w, isWorkdir := s.(Workdir)
+	drop := isWorkdir && !l.config.Makes(w)
+	if !drop {
+		st, err := l.step(ctx, l.state, s)
+		if err != nil {
+			return 0, err
+		}
+		l.state = st
 	}
-	st, err := l.step(ctx, l.state, s)
-	if err != nil {
-		return 0, err
-	}
-	l.state = st
 	l.config.Apply(s, l.opt.Epoch)
-	if w, ok := s.(Workdir); ok && w.Exists {
+	if drop {
 		l.config.DropLayer()
 	}
 	return 1, nil
@@ -174,9 +174,6 @@ func (l *lowering) step(ctx context.Context, st bk.State, s Step) (bk.State, err
 		return st.File(l.writeFile(s), l.constraints(Title(s), s.Lines)...), nil
 	case Workdir:
 		dir := l.config.Abs(s.Path)
-		if s.Exists || dir == "/" {
-			return st, nil
-		}
 		return st.File(bk.Mkdir(dir, 0o755, bk.WithParents(true), l.created()), l.constraints(Title(s), s.Lines)...), nil
 	}
 	return st, nil // the rest is config only
@@ -271,9 +268,21 @@ func jsonList(list []string) string {
 	return string(data)
 }
 
-// literal escapes a path for the patterns of BuildKit's local sources.
+// literal escapes a path for the patterns of BuildKit's local sources, which become regular expressions
+// in which only some characters are escaped (moby/patternmatcher).
 func literal(p string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
+	var b strings.Builder
+	for i, r := range p {
+		if r == ' ' && (i == 0 || i == len(p)-1) {
+			b.WriteString("[ ]") // a pattern's outer spaces are trimmed
+			continue
+		}
+		if strings.ContainsRune(`\*?[]{}()^+|!`, r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func (l *lowering) exec(ctx context.Context, st bk.State, s Exec) (bk.State, error) {

@@ -71,7 +71,7 @@ func (m Machine) Apply(def *pb.Definition) (*pb.Definition, error) {
 	}
 	return rewrite(def, func(op *pb.Op) {
 		ex := op.GetExec()
-		if ex == nil {
+		if ex == nil || ex.Meta == nil {
 			return
 		}
 		for _, name := range MachineEnv() {

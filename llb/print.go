@@ -50,7 +50,7 @@ func (v GraphVertex) label() string {
 	case v.Op.GetSource() != nil:
 		return v.Op.GetSource().Identifier
 	case v.Op.GetExec() != nil:
-		return strings.Join(v.Op.GetExec().Meta.Args, " ")
+		return strings.Join(v.Op.GetExec().GetMeta().GetArgs(), " ")
 	case v.Op.GetFile() != nil:
 		return "files"
 	case v.Op.GetMerge() != nil:

@@ -2,10 +2,12 @@ package llb
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -52,10 +54,17 @@ func newRecording(res *gateway.Result, locals map[string]Local, fallback ocispec
 		p := platforms.Normalize(fallback)
 		list.Platforms = []exptypes.Platform{{ID: platforms.FormatAll(p), Platform: p}}
 	}
+	if !rec.multi && len(list.Platforms) > 1 {
+		return nil, fmt.Errorf("one result for %d platforms", len(list.Platforms))
+	}
 	for _, p := range list.Platforms {
 		ref, key := res.Ref, exptypes.ExporterImageConfigKey
 		if rec.multi {
-			ref, key = res.Refs[p.ID], key+"/"+p.ID
+			var there bool
+			if ref, there = res.Refs[p.ID]; !there {
+				return nil, fmt.Errorf("no result for the platform %s", p.ID)
+			}
+			key += "/" + p.ID
 		}
 		def, err := definition(ref)
 		if err != nil {
@@ -141,13 +150,44 @@ func (r *Recording) evaluate(ctx context.Context, res *result.Result[gateway.Ref
 	return eg.Wait()
 }
 
-// digests returns the digest of every local source that the recording reads, by the vertex that reads it.
+// digests returns the digest of every local source that a definition reads, by the vertex that reads it.
 func (r *Recording) digests(ctx context.Context, def *pb.Definition) (map[digest.Digest]digest.Digest, error) {
+	list := map[digest.Digest]digest.Digest{}
+	err := r.eachLocal(def, func(vertex digest.Digest, s *localSource) (err error) {
+		list[vertex], err = s.digest(ctx)
+		return err
+	})
+	return list, err
+}
+
+// Stamp changes when a local file that the recording reads is written to. Taken before and after a build
+// it tells whether what was built is what the recording's identity says.
+func (r *Recording) Stamp(ctx context.Context) (digest.Digest, error) {
+	h := sha256.New()
+	for _, img := range r.Images {
+		if img.Definition == nil {
+			continue
+		}
+		stamps := map[digest.Digest]digest.Digest{}
+		err := r.eachLocal(img.Definition, func(vertex digest.Digest, s *localSource) (err error) {
+			stamps[vertex], err = s.stamp(ctx)
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		for _, v := range slices.Sorted(maps.Keys(stamps)) {
+			writeField(h, string(stamps[v]))
+		}
+	}
+	return digest.NewDigest(digest.SHA256, h), nil
+}
+
+func (r *Recording) eachLocal(def *pb.Definition, do func(vertex digest.Digest, s *localSource) error) error {
 	ops, _, err := parseDefinition(def)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	list := map[digest.Digest]digest.Digest{}
 	for d, v := range ops {
 		src := v.op.GetSource()
 		if src == nil || !isLocal(src) {
@@ -155,11 +195,11 @@ func (r *Recording) digests(ctx context.Context, def *pb.Definition) (map[digest
 		}
 		s, err := newLocalSource(src, r.locals)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if list[d], err = s.digest(ctx); err != nil {
-			return nil, err
+		if err := do(d, s); err != nil {
+			return err
 		}
 	}
-	return list, nil
+	return nil
 }
