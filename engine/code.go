@@ -202,6 +202,9 @@ func (t *codeTree) copy(ctx context.Context, img *llb.Image, s llb.Copy, dst str
 		to := path.Join(dst, rel)
 		mode := fs.FileMode(st.Mode)
 		e := registry.Entry{Path: to[1:], UID: uid, GID: gid, Open: open, Size: st.Size}
+		if attrs := llb.Xattrs(st); len(attrs) > 0 {
+			return &needsBuilder{why: s.Src + "/" + rel + " has the extended attribute " + attrs[0]}
+		}
 		switch {
 		case mode.IsDir() != s.Dir && rel == ".":
 			return fmt.Errorf("%s: a folder is given as a file, or a file as a folder", s.Src)

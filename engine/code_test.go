@@ -20,6 +20,7 @@ import (
 	containerdarchive "github.com/containerd/containerd/v2/pkg/archive"
 	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	continuity "github.com/containerd/continuity/fs"
+	"github.com/containerd/continuity/sysx"
 	"github.com/google/go-cmp/cmp"
 	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/llb"
@@ -333,6 +334,11 @@ func (in *interpreter) receive(src *pb.SourceOp) string {
 		data, err := io.ReadAll(r)
 		check(in.t, err)
 		check(in.t, os.WriteFile(to, data, 0o600))
+		for k, v := range info.Sys().(*fstypes.Stat).Xattrs {
+			if strings.HasPrefix(k, "user.") {
+				check(in.t, sysx.LSetxattr(to, k, v, 0))
+			}
+		}
 		return os.Chmod(to, info.Mode())
 	}))
 	return dir
@@ -447,6 +453,9 @@ func tree(t *testing.T, root string) map[string]string {
 			data, err := os.ReadFile(p)
 			check(t, err)
 			what += " " + info.ModTime().UTC().Format(time.DateOnly) + " " + string(data)
+			if v, err := sysx.LGetxattr(p, "user.ibuild"); err == nil {
+				what += " user.ibuild=" + string(v)
+			}
 		case info.Mode()&fs.ModeSymlink != 0:
 			to, err := os.Readlink(p)
 			check(t, err)
@@ -476,6 +485,7 @@ func TestAssembledEqualsBuilt(t *testing.T) {
 		env     map[string]string
 		modes   map[string]fs.FileMode // of the environment
 		sources map[string]fs.FileMode // of the local folder
+		attr    string                 // a file with an extended attribute
 		root    bool                   // needs to be root
 		steps   []llb.Step
 		builder bool // it is known that this is the builder's
@@ -496,6 +506,7 @@ func TestAssembledEqualsBuilt(t *testing.T) {
 		{name: "special bits of folders", sources: map[string]fs.FileMode{"src/deep": 0o755 | fs.ModeSetgid, "src/empty": 0o777 | fs.ModeSticky},
 			steps: []llb.Step{folder("/app")}},
 		{name: "executable for others only", sources: map[string]fs.FileMode{"one": 0o645}, steps: []llb.Step{file("/one")}},
+		{name: "an extended attribute", attr: "src/main.py", steps: []llb.Step{folder("/app")}},
 		{name: "excluded files", steps: []llb.Step{llb.Copy{Local: "context", Src: "src", Dst: "/app", Dir: true, Exclude: []string{"**/*.pyc", "deep/er"}}}},
 		{name: "everything excluded but a file far down", steps: []llb.Step{llb.Copy{Local: "context", Src: "src", Dst: "/app", Dir: true, Exclude: []string{"**", "!deep/er/a"}}}},
 		{name: "the whole folder", steps: []llb.Step{llb.Copy{Local: "context", Src: ".", Dst: "/app", Dir: true}}},
@@ -526,6 +537,11 @@ func TestAssembledEqualsBuilt(t *testing.T) {
 			dir := source(t, local)
 			for p, m := range c.sources {
 				check(t, os.Chmod(filepath.Join(dir, p), m))
+			}
+			if c.attr != "" {
+				if err := sysx.LSetxattr(filepath.Join(dir, c.attr), "user.ibuild", []byte("1"), 0); err != nil {
+					t.Skip(err)
+				}
 			}
 			one, two := source(t, c.env), source(t, c.env)
 			for p, m := range c.modes {

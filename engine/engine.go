@@ -68,6 +68,7 @@ type build struct {
 // Errors are those of the builder (with the source's positions, see BuildKit's errdefs.Sources), of the
 // registry package, and context.Canceled. Nothing is tagged and no file is in place when it fails.
 func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
+	req.Plan = req.Plan.WithSums()
 	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
 	defer b.close()
 	opening, stop := context.WithCancel(ctx)

@@ -99,9 +99,7 @@ func (o *outputs) create(dest string) (io.WriteCloser, error) {
 	if dest == "-" {
 		return os.Stdout, nil
 	}
-	if to, err := filepath.EvalSymlinks(dest); err == nil {
-		dest = to
-	}
+	dest = behindLinks(dest)
 	info, err := os.Stat(dest)
 	switch {
 	case err == nil && info.IsDir():
@@ -115,6 +113,20 @@ func (o *outputs) create(dest string) (io.WriteCloser, error) {
 	}
 	o.moves = append(o.moves, move{f.Name(), dest})
 	return f, f.Chmod(0o644)
+}
+
+// behindLinks is the file that a link leads to, which may not be there yet.
+func behindLinks(name string) string {
+	if to, err := filepath.EvalSymlinks(name); err == nil {
+		return to
+	}
+	if to, err := os.Readlink(name); err == nil {
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(name), to)
+		}
+		return to
+	}
+	return name
 }
 
 // commit puts everything in its place.
@@ -134,4 +146,20 @@ func (o *outputs) discard() {
 	for _, m := range o.moves {
 		os.RemoveAll(m.from)
 	}
+}
+
+// WriteFile writes a small file so that readers see all of it or the one before. A link stays a link, and
+// what is not a regular file (a pipe, a device) is written into.
+func WriteFile(name string, data []byte) error {
+	o := &outputs{}
+	defer o.discard()
+	w, err := o.create(name)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	return o.commit()
 }

@@ -37,8 +37,10 @@ type Frontend struct {
 	Name string
 	// Files are the names that are looked for in a folder, best first.
 	Files []string
-	// Accepts says whether a file is of this kind, by its name or its bytes.
-	Accepts func(name string, data []byte) bool
+	// Named says whether a file's name is one of this kind.
+	Named func(name string) bool
+	// Holds says whether a text is of this kind; it is asked when no frontend knows the name.
+	Holds func(data []byte) bool
 	// Plan makes the plan. context is the folder that was given, "" when a file was given alone.
 	Plan func(o Options, context string, src source.Source) (*llb.Plan, error)
 }
@@ -46,9 +48,9 @@ type Frontend struct {
 // All lists the frontends in the order in which they are asked.
 func All() []Frontend {
 	return []Frontend{
-		{Name: "dockerfile", Files: []string{"Dockerfile", "dockerfile", "Containerfile"}, Accepts: dockerfile.Looks, Plan: planDockerfile},
-		{Name: "uvscript", Accepts: isScript, Plan: planScript},
-		{Name: "spec", Files: []string{"image.yaml", "image.yml"}, Accepts: isSpec, Plan: planSpec},
+		{Name: "uvscript", Named: scriptNamed, Holds: isScript, Plan: planScript},
+		{Name: "dockerfile", Files: []string{"Dockerfile", "dockerfile", "Containerfile"}, Named: dockerfile.Named, Holds: dockerfile.Holds, Plan: planDockerfile},
+		{Name: "spec", Files: []string{"image.yaml", "image.yml"}, Named: specNamed, Holds: isSpec, Plan: planSpec},
 	}
 }
 
@@ -57,6 +59,11 @@ func All() []Frontend {
 func Load(o Options) (*llb.Plan, error) {
 	if err := o.notYet(); err != nil {
 		return nil, err
+	}
+	if o.Frontend != "" {
+		if _, err := o.named(); err != nil {
+			return nil, err
+		}
 	}
 	context, src, err := o.read()
 	if err != nil {
@@ -132,6 +139,9 @@ func (o Options) find() (source.Source, error) {
 	case 1:
 		return source.Read(filepath.Join(o.Source, found[0]), source.ScriptLimit)
 	case 0:
+		if len(looked) == 0 {
+			return source.Source{}, &source.Error{File: o.Source, Msg: "a folder is not a source for the frontend " + o.Frontend, Hint: "give the file"}
+		}
 		return source.Source{}, &source.Error{File: o.Source, Msg: "nothing in this folder says how to build it (looked for " + strings.Join(looked, ", ") + ")",
 			Hint: "name the file with -f, or give a Python script"}
 	}
@@ -139,26 +149,48 @@ func (o Options) find() (source.Source, error) {
 		Hint: "name one with -f"}
 }
 
+// choose finds the frontend: the one that was named, or the one that knows the file's name, or the text.
 func (o Options) choose(src source.Source) (Frontend, error) {
-	var names []string
+	if o.Frontend != "" {
+		return o.named()
+	}
 	for _, f := range All() {
-		names = append(names, f.Name)
-		if o.Frontend == f.Name || o.Frontend == "" && f.Accepts(src.Name, src.Data) {
+		if f.Named(src.Name) {
 			return f, nil
 		}
-	}
-	if o.Frontend != "" {
-		hint := "known are " + strings.Join(names, ", ")
-		if match, ok := suggest.Search(o.Frontend, names, false); ok {
-			hint = "did you mean " + match + "?"
-		}
-		return Frontend{}, &source.Error{Msg: fmt.Sprintf("there is no frontend %q", o.Frontend), Hint: hint}
 	}
 	if strings.HasSuffix(src.Name, ".ipynb") {
 		return Frontend{}, &source.Error{File: src.Name, Msg: "notebooks are not supported yet", Hint: "export it as a script"}
 	}
+	for _, f := range All() {
+		if f.Holds(src.Data) {
+			return f, nil
+		}
+	}
 	return Frontend{}, &source.Error{File: src.Name, Msg: "this is neither a Dockerfile, an image spec (YAML) nor a Python script",
-		Hint: "say what it is with --frontend " + strings.Join(names, "|")}
+		Hint: "say what it is with --frontend " + strings.Join(names(), "|")}
+}
+
+func names() []string {
+	var list []string
+	for _, f := range All() {
+		list = append(list, f.Name)
+	}
+	return list
+}
+
+// named is the frontend of --frontend.
+func (o Options) named() (Frontend, error) {
+	for _, f := range All() {
+		if f.Name == o.Frontend {
+			return f, nil
+		}
+	}
+	hint := "known are " + strings.Join(names(), ", ")
+	if match, ok := suggest.Search(o.Frontend, names(), false); ok {
+		hint = "did you mean " + match + "?"
+	}
+	return Frontend{}, &source.Error{Msg: fmt.Sprintf("there is no frontend %q", o.Frontend), Hint: hint}
 }
 
 func planDockerfile(o Options, context string, src source.Source) (*llb.Plan, error) {
@@ -178,12 +210,20 @@ func planDockerfile(o Options, context string, src source.Source) (*llb.Plan, er
 // onlyDockerfiles refuses options that the source has no use for, rather than to ignore them.
 func (o Options) onlyDockerfiles(src source.Source, kind string) error {
 	d := o.Dockerfile
-	for flag, set := range map[string]bool{"--build-arg": len(d.BuildArgs) > 0, "--target": d.Target != "", "--allow-syntax": d.AllowSyntax} {
-		if set {
-			return &source.Error{File: src.Name, Msg: flag + " means nothing for " + kind, Hint: "it is for Dockerfiles"}
-		}
+	var flags []string
+	if len(d.BuildArgs) > 0 {
+		flags = append(flags, "--build-arg")
 	}
-	return nil
+	if d.Target != "" {
+		flags = append(flags, "--target")
+	}
+	if d.AllowSyntax {
+		flags = append(flags, "--allow-syntax")
+	}
+	if len(flags) == 0 {
+		return nil
+	}
+	return &source.Error{File: src.Name, Msg: flags[0] + " means nothing for " + kind, Hint: "it is for Dockerfiles"}
 }
 
 func planScript(o Options, _ string, src source.Source) (*llb.Plan, error) {
@@ -200,16 +240,25 @@ func planSpec(o Options, _ string, src source.Source) (*llb.Plan, error) {
 	return spec.Load(src)
 }
 
-func isScript(name string, data []byte) bool {
-	if name == source.StdinName {
-		return bytes.Contains(data, []byte("# /// script"))
-	}
-	return strings.HasSuffix(name, ".py")
+func scriptNamed(name string) bool { return strings.HasSuffix(name, ".py") }
+
+func isScript(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("# /// script")) || bytes.Contains(data, []byte("\n# /// script"))
 }
 
-func isSpec(name string, data []byte) bool {
-	if name == source.StdinName {
-		return true // what is not a script nor a Dockerfile
-	}
+func specNamed(name string) bool {
 	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+// isSpec looks for the first line of a mapping: a key and a colon.
+func isSpec(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' || bytes.Equal(line, []byte("---")) {
+			continue
+		}
+		key, _, ok := bytes.Cut(line, []byte(":"))
+		return ok && !bytes.ContainsAny(key, " \t")
+	}
+	return false
 }

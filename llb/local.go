@@ -30,34 +30,25 @@ import (
 type Local struct {
 	Dir   string            // path on this machine; never becomes part of a definition
 	Files map[string][]byte // in place of Dir: contents by slash-separated name
+
+	sums *sums // see Plan.WithSums
+}
+
+// Equal says whether l and o are the same files, whatever is remembered of them.
+func (l Local) Equal(o Local) bool {
+	return l.Dir == o.Dir && (l.Files == nil) == (o.Files == nil) && maps.EqualFunc(l.Files, o.Files, bytes.Equal)
 }
 
 // FS is the file system that is sent to builders. Links are sent as links, never followed out of Dir.
 func (l Local) FS() (fsutil.FS, error) {
 	if l.Files == nil {
-		files, err := fsutil.NewFS(l.Dir)
-		return guarded{FS: files, dir: l.Dir}, err
+		return newContentFS(l)
 	}
 	mem := staticfs.NewFS()
 	for name, data := range l.Files {
 		mem.Add(name, &fstypes.Stat{Mode: 0o644}, data)
 	}
 	return mem, nil
-}
-
-// guarded opens files so that a folder that becomes a link while it is read leads nowhere outside.
-type guarded struct {
-	fsutil.FS
-	dir string
-}
-
-func (g guarded) Open(p string) (io.ReadCloser, error) {
-	root, err := os.OpenRoot(g.dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	return root.Open(filepath.FromSlash(p))
 }
 
 // localSource is one local source operation: a folder and the rules for what of it can be seen.
@@ -132,17 +123,35 @@ func (s *localSource) digest(ctx context.Context) (digest.Digest, error) {
 		writeField(h, filepath.ToSlash(p))
 		writeField(h, fmt.Sprintf("%o", st.Mode))
 		writeField(h, st.Linkname)
-		writeField(h, fmt.Sprint(len(st.Xattrs)))
-		for _, k := range slices.Sorted(maps.Keys(st.Xattrs)) {
+		attrs := Xattrs(st)
+		writeField(h, fmt.Sprint(len(attrs)))
+		for _, k := range attrs {
 			writeField(h, k)
 			writeField(h, string(st.Xattrs[k]))
 		}
-		if !fs.FileMode(st.Mode).IsRegular() {
+		if !fs.FileMode(st.Mode).IsRegular() || st.Linkname != "" {
+			return nil
+		}
+		if sum, ok := s.local.sums.get(p); ok { // the walk has just read it
+			writeField(h, sum.String())
 			return nil
 		}
 		return hashFile(h, files, p, st.Size)
 	})
 	return digest.NewDigest(digest.SHA256, h), err
+}
+
+// Xattrs are the names of a file's extended attributes that become part of images, sorted: those that
+// BuildKit's content hash counts. The others belong to the machine (SELinux labels, ACLs).
+func Xattrs(st *fstypes.Stat) []string {
+	var list []string
+	for k := range st.Xattrs {
+		if k == "security.capability" || !strings.HasPrefix(k, "security.") && !strings.HasPrefix(k, "system.") {
+			list = append(list, k)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // writeField length-delimits, so that no two lists of fields have the same bytes.

@@ -51,3 +51,16 @@ func (p *Plan) WithLabels(labels map[string]string) *Plan {
 	plan.Image = &img
 	return &plan
 }
+
+// WithSums returns the same plan, with one memory of the digests of local files for all that one build does
+// with them: identity, code layers, and what is sent to a builder. Files that change in between are an error.
+func (p *Plan) WithSums() *Plan {
+	plan := *p
+	plan.Locals = withSums(p.Locals)
+	if p.Image != nil {
+		img := *p.Image
+		img.Locals = plan.Locals
+		plan.Image = &img
+	}
+	return &plan
+}

@@ -187,5 +187,5 @@ func newLocalSource(src *pb.SourceOp, locals map[string]Local) (*localSource, er
 	if !ok {
 		return nil, fmt.Errorf("%q: %w", name, errNoLocal)
 	}
-	return &localSource{name: name, local: l, attrs: src.Attrs}, nil
+	return &localSource{name: name, local: l.withSums(), attrs: src.Attrs}, nil
 }

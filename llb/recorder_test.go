@@ -334,8 +334,6 @@ func TestReplayHooks(t *testing.T) {
 
 // An error of lowering shows the line that asked for it.
 func TestErrorsHaveTheirLines(t *testing.T) {
-	img := sample(folder(t))
-	img.Base.Ref, img.Base.Lines = "missing", Lines{2, 3}
 	for what, change := range map[string]func(*Image) Lines{
 		"the base": func(img *Image) Lines { return img.Base.Lines },
 		"a mount": func(img *Image) Lines {
@@ -352,6 +350,8 @@ func TestErrorsHaveTheirLines(t *testing.T) {
 			return Lines{6, 6}
 		},
 	} {
+		img := sample(folder(t))
+		img.Base.Ref, img.Base.Lines = "missing", Lines{2, 3}
 		want := change(img)
 		_, err := NewRecorder(fixedImages{}, &Plan{Image: img}, amd64).Record(t.Context(), img.BuildFunc(Options{}))
 		src := errdefs.Sources(err)

@@ -277,7 +277,10 @@ func (o *order) sayResult(res *engine.Result, took time.Duration) {
 
 // metadata has the keys of `docker buildx build --metadata-file`.
 func metadata(res *engine.Result) map[string]any {
-	m := map[string]any{"containerimage.digest": res.Descriptor.Digest, "containerimage.descriptor": res.Descriptor}
+	m := map[string]any{}
+	if res.Descriptor.Digest != "" {
+		m["containerimage.digest"], m["containerimage.descriptor"] = res.Descriptor.Digest, res.Descriptor
+	}
 	if res.ConfigDigest != "" {
 		m["containerimage.config.digest"] = res.ConfigDigest
 	}
@@ -294,11 +297,11 @@ func writeResult(c *cli.Context, res *engine.Result) error {
 		if err != nil {
 			return err
 		}
-		errs = append(errs, writeFile(f, append(data, '\n')))
+		errs = append(errs, engine.WriteFile(f, append(data, '\n')))
 	}
-	if f := c.String("iidfile"); f != "" {
+	if f := c.String("iidfile"); f != "" && res.Descriptor.Digest != "" {
 		id := first(res.ConfigDigest, res.Descriptor.Digest.String())
-		errs = append(errs, writeFile(f, []byte(id)))
+		errs = append(errs, engine.WriteFile(f, []byte(id)))
 	}
 	if c.Bool("quiet") && res.Descriptor.Digest != "" {
 		fmt.Println(res.Descriptor.Digest)

@@ -309,7 +309,7 @@ func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
 	f := filepath.Join(dir, "id")
 	for _, data := range []string{"1", "22"} {
-		if err := writeFile(f, []byte(data)); err != nil {
+		if err := engine.WriteFile(f, []byte(data)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(f); err != nil || string(got) != data {
@@ -319,10 +319,10 @@ func TestWriteFile(t *testing.T) {
 	if info, err := os.Stat(f); err != nil || info.Mode() != 0o644 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if err := writeFile(dir, nil); err == nil {
+	if err := engine.WriteFile(dir, nil); err == nil {
 		t.Error("a folder is written to")
 	}
-	if err := writeFile(filepath.Join(dir, "no/id"), nil); !errors.Is(err, os.ErrNotExist) {
+	if err := engine.WriteFile(filepath.Join(dir, "no/id"), nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("into no folder: %v", err)
 	}
 	if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {
@@ -333,7 +333,7 @@ func TestWriteFile(t *testing.T) {
 	if err := os.Symlink("target", link); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeFile(link, []byte("x")); err != nil {
+	if err := engine.WriteFile(link, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(target); err != nil {
@@ -414,7 +414,7 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"exec", "--addr", "unix://relative", "--", "true"}, 2, "only sockets can be served"},
 		{[]string{"--config", filepath.Join(dir, "none.toml"), "build", docker}, 2, "none.toml"},
 		{[]string{"--nosuch", "build", docker}, 2, "ERROR: there is no flag --nosuch\n"},
-		{[]string{"bild", docker}, 2, "did you mean build?"},
+		{[]string{"bild", docker}, 2, "did you mean ibuild build?"},
 		{[]string{"run", docker}, 2, "ERROR: "},
 		{[]string{"--help"}, 0, ""}, {[]string{"build", "--help"}, 0, ""}, {[]string{"--version"}, 0, ""}, {nil, 0, ""},
 	} {

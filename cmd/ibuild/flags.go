@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,14 +89,11 @@ func platformNames() []string {
 }
 
 func knownPlatform(p ocispecs.Platform) bool {
-	n := platforms.Normalize(ocispecs.Platform{OS: p.OS, Architecture: p.Architecture})
-	for _, name := range platformNames() {
-		k := platforms.MustParse(name)
-		if k.OS == n.OS && k.Architecture == n.Architecture {
-			return true
-		}
-	}
-	return false
+	id := platforms.Format(platforms.Normalize(p))
+	variants := []string{"linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4", "linux/arm64/v9"}
+	return slices.ContainsFunc(append(platformNames(), variants...), func(name string) bool {
+		return platforms.Format(platforms.Normalize(platforms.MustParse(name))) == id
+	})
 }
 
 func platformHint(s string) string {
@@ -182,6 +178,9 @@ func parseSecret(s string) (secretsprovider.Source, error) {
 	if src.ID == "" {
 		return src, &usage{msg: "--secret: the id is missing", hint: "write id=ID,src=FILE or id=ID,env=NAME"}
 	}
+	if kind != "" && kind != "env" && kind != "file" {
+		return src, &usage{msg: fmt.Sprintf("--secret: there is no type %q", kind), hint: "write type=file or type=env"}
+	}
 	if kind == "env" && src.Env == "" {
 		src.Env, src.FilePath = src.FilePath, ""
 	}
@@ -213,6 +212,9 @@ func parseExports(list []string) ([]engine.Export, bool, error) {
 		if e.Type == "registry" || e.Type == "image" && e.Attrs["push"] == "true" {
 			push = true
 			continue
+		}
+		if slices.ContainsFunc(out, func(o engine.Export) bool { return o.Dest == e.Dest }) {
+			return nil, false, &usage{msg: fmt.Sprintf("-o %s: two outputs go to %s", s, e.Dest)}
 		}
 		out = append(out, e)
 	}
@@ -253,6 +255,11 @@ func parseExport(s string) (engine.Export, error) {
 func checkExport(s string, e engine.Export, hint string) (engine.Export, error) {
 	known := []string{"oci", "docker", "tar", "local"}
 	if e.Type == "registry" || e.Type == "image" && e.Attrs["push"] == "true" {
+		for k := range e.Attrs {
+			if k != "push" {
+				return e, &usage{msg: fmt.Sprintf("-o %s: %q is not supported for a push", s, k), hint: "name the image with -t"}
+			}
+		}
 		return e, nil
 	}
 	if !slices.Contains(known, string(e.Type)) {
@@ -269,6 +276,8 @@ func checkExport(s string, e engine.Export, hint string) (engine.Export, error) 
 	switch {
 	case e.Dest == "" && e.Type == engine.LocalExport:
 		return e, &usage{msg: fmt.Sprintf("-o %s: dest=FOLDER is missing", s)}
+	case e.Dest == "-" && e.Type == engine.LocalExport:
+		return e, &usage{msg: fmt.Sprintf("-o %s: a folder is not written to standard output", s), hint: "take type=tar"}
 	case e.Dest == "" && terminal(os.Stdout):
 		return e, &usage{msg: fmt.Sprintf("-o %s: dest=FILE is missing (an archive is not written to a terminal)", s)}
 	case e.Dest == "":
@@ -289,26 +298,10 @@ func epoch() (*time.Time, error) {
 		return nil, nil
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
+	const lastYear = 253402300799 // the end of 9999, the last year that JSON's times can have
+	if err != nil || n < 0 || n > lastYear {
 		return nil, &usage{msg: fmt.Sprintf("SOURCE_DATE_EPOCH=%s is not a number of seconds", s)}
 	}
 	t := time.Unix(n, 0).UTC()
 	return &t, nil
-}
-
-// writeFileOnce writes a small file in one piece.
-func writeFile(name string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".ibuild-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), name)
-	}
-	if err != nil {
-		os.Remove(tmp.Name())
-	}
-	return err
 }

@@ -4,12 +4,15 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/ibuild/ibuild/engine/embed"
+	"github.com/moby/buildkit/util/suggest"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc/grpclog"
@@ -53,6 +56,22 @@ with no Docker and no daemon on this machine, or on a remote BuildKit (--builder
 		DisableSliceFlagSeparator: true, // values of -o and --secret have commas
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
-		CommandNotFound:           nil,
+		Action:                    noCommand,
 	}
+}
+
+// noCommand runs when the first argument is no command's name.
+func noCommand(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return cli.ShowAppHelp(c)
+	}
+	var names []string
+	for _, cmd := range c.App.Commands {
+		names = append(names, cmd.Name)
+	}
+	hint := "the commands are " + strings.Join(names, ", ")
+	if match, ok := suggest.Search(c.Args().First(), names, false); ok {
+		hint = "did you mean ibuild " + match + "?"
+	}
+	return &usage{msg: fmt.Sprintf("there is no command %q", c.Args().First()), hint: hint}
 }

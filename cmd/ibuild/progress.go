@@ -43,7 +43,7 @@ func show(ctx context.Context, mode string) (*display, error) {
 // failures shows nothing but the last log lines of steps that failed: quiet is for builds that work.
 func failures(w io.Writer, statuses <-chan *client.SolveStatus) error {
 	const keep = 10 // lines, as BuildKit's displays have it
-	logs := map[digest.Digest][]byte{}
+	logs, told := map[digest.Digest][]byte{}, map[digest.Digest]bool{}
 	for s := range statuses {
 		for _, l := range s.Logs {
 			lines := append(logs[l.Vertex], l.Data...)
@@ -53,7 +53,8 @@ func failures(w io.Writer, statuses <-chan *client.SolveStatus) error {
 			logs[l.Vertex] = lines
 		}
 		for _, v := range s.Vertexes {
-			if v.Error != "" && !strings.HasSuffix(v.Error, context.Canceled.Error()) {
+			if v.Error != "" && !told[v.Digest] && !strings.HasSuffix(v.Error, context.Canceled.Error()) {
+				told[v.Digest] = true
 				fmt.Fprintf(w, "------\n > %s:\n%s\n------\n", v.Name, bytes.TrimRight(logs[v.Digest], "\n"))
 			}
 		}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/engine/embed"
@@ -13,6 +16,7 @@ import (
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/ibuild/ibuild/settings"
+	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc/codes"
@@ -49,6 +53,7 @@ func report(w io.Writer, err error) int {
 	if errors.As(err, &child) {
 		return child.code
 	}
+	w = plainText{w}
 	code, msg, hint := explain(err)
 	for _, s := range errdefs.Sources(err) {
 		s.Print(w)
@@ -115,21 +120,47 @@ func registryCode(e *registry.Error) int {
 	return exitBuild
 }
 
-// solveError reads an error that crossed BuildKit's API, where types are lost and texts remain.
+// solveError reads an error that crossed BuildKit's API, where types are lost and texts remain. The texts
+// of a step that failed are the user's own and say nothing about registries.
 func solveError(err error) (code int, msg, hint string) {
 	var refused *engine.SourceError
 	if errors.As(err, &refused) {
 		return exitUsage, err.Error(), ""
 	}
-	msg = err.Error()
-	msg = strings.TrimPrefix(msg, "failed to solve: ")
-	for _, denied := range []string{"401 Unauthorized", "403 Forbidden", "insufficient_scope", "authorization failed", "no basic auth credentials"} {
-		if strings.Contains(msg, denied) {
-			return exitAuth, msg, "log in with `docker login REGISTRY`, and check that you may push there"
-		}
+	msg = strings.TrimPrefix(err.Error(), "failed to solve: ")
+	var exit *gatewaypb.ExitError
+	if errors.As(err, &exit) || strings.HasPrefix(msg, `process "`) {
+		return exitBuild, msg, ""
 	}
-	if status.Code(err) == codes.Unavailable || strings.Contains(msg, "connection refused") {
+	if containsAny(msg, "401 Unauthorized", "403 Forbidden", "insufficient_scope", "authorization failed", "no basic auth credentials") {
+		return exitAuth, msg, "log in with `docker login REGISTRY`, and check that you may push there"
+	}
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return exitReach, msg, "is the builder or registry running? try again"
+	}
+	if containsAny(msg, "connection refused", "no such host", "i/o timeout", "TLS handshake timeout", "429 Too Many Requests",
+		"500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout") || errors.Is(err, context.DeadlineExceeded) {
 		return exitReach, msg, "is the builder or registry running? try again"
 	}
 	return exitBuild, msg, ""
+}
+
+func containsAny(s string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
+}
+
+// plainText escapes what a terminal would act upon: names and messages in errors come from files, builders
+// and registries that others control.
+type plainText struct{ io.Writer }
+
+func (p plainText) Write(b []byte) (int, error) {
+	clean := strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, string(b))
+	_, err := io.WriteString(p.Writer, clean)
+	return len(b), err
 }

@@ -48,7 +48,7 @@ func Plan(o Options) (*llb.Plan, error) {
 	} else if err := checkFolder(o.Context); err != nil {
 		return nil, err
 	}
-	name, data, local, err := read(o)
+	name, base, data, local, err := read(o)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func Plan(o Options) (*llb.Plan, error) {
 		return nil, err
 	}
 	attrs := o.attrs()
-	attrs["filename"] = filepath.Base(name)
+	attrs["filename"] = base
 	if !foreign {
 		// the frontend takes this for "already forwarded" and serves the syntax by itself
 		attrs["cmdline"] = "builtin"
@@ -111,34 +111,36 @@ func checkFolder(dir string) error {
 	return nil
 }
 
-func read(o Options) (name string, data []byte, local llb.Local, err error) {
+// read finds the Dockerfile: its name for people, its own name in the folder that BuildKit reads it from,
+// its text, and that folder.
+func read(o Options) (name, base string, data []byte, local llb.Local, err error) {
 	if o.Data != nil {
-		return "Dockerfile", o.Data, llb.Local{Files: map[string][]byte{"Dockerfile": o.Data}}, nil
+		return "Dockerfile", "Dockerfile", o.Data, llb.Local{Files: map[string][]byte{"Dockerfile": o.Data}}, nil
 	}
 	name = o.File
 	if name == "" {
 		name = filepath.Join(o.Context, "Dockerfile")
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-			if lower := filepath.Join(o.Context, "dockerfile"); exists(lower) {
-				name = lower
-			}
+		if lower := filepath.Join(o.Context, "dockerfile"); !exists(name) && exists(lower) {
+			name = lower
 		}
 	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return name, nil, local, &source.Error{File: name, Msg: "there is no such Dockerfile", Hint: "name it with -f FILE"}
+		return name, "", nil, local, &source.Error{File: name, Msg: "there is no such Dockerfile", Hint: "name it with -f FILE"}
 	}
 	if err != nil {
-		return name, nil, local, err
+		return name, "", nil, local, err
 	}
 	defer f.Close()
 	if data, err = io.ReadAll(io.LimitReader(f, maxSize+1)); err != nil {
-		return name, nil, local, fmt.Errorf("read %s: %w", name, err)
+		return name, "", nil, local, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(data) > maxSize {
-		return name, nil, local, &source.Error{File: name, Msg: fmt.Sprintf("larger than %d bytes", maxSize), Hint: "is it a Dockerfile?"}
+		return name, "", nil, local, &source.Error{File: name, Msg: fmt.Sprintf("larger than %d bytes", maxSize), Hint: "is it a Dockerfile?"}
 	}
-	return name, data, llb.Local{Dir: filepath.Dir(name)}, nil
+	// BuildKit reads it below its folder, where a link to elsewhere would lead out
+	real, err := filepath.EvalSymlinks(name)
+	return name, filepath.Base(real), data, llb.Local{Dir: filepath.Dir(real)}, err
 }
 
 func exists(name string) bool {
@@ -177,24 +179,19 @@ func checkSyntax(o Options, name string, data []byte) (foreign bool, err error) 
 	return true, nil
 }
 
-// Looks says whether a file's name or first bytes are those of a Dockerfile.
-func Looks(name string, data []byte) bool {
+// Named says whether a file's name is one of a Dockerfile.
+func Named(name string) bool {
 	base := strings.ToLower(filepath.Base(name))
-	if base == "dockerfile" || base == "containerfile" || strings.HasPrefix(base, "dockerfile.") ||
-		strings.HasSuffix(base, ".dockerfile") || strings.HasSuffix(base, ".containerfile") {
-		return true
-	}
+	return base == "dockerfile" || base == "containerfile" || strings.HasPrefix(base, "dockerfile.") ||
+		strings.HasSuffix(base, ".dockerfile") || strings.HasSuffix(base, ".containerfile")
+}
+
+// Holds says whether a text begins as a Dockerfile does, with FROM or ARG.
+func Holds(data []byte) bool {
 	res, err := parser.Parse(bytes.NewReader(data))
-	if err != nil {
+	if err != nil || len(res.AST.Children) == 0 {
 		return false
 	}
-	for _, n := range res.AST.Children {
-		switch strings.ToLower(n.Value) {
-		case "from", "arg":
-			return true
-		default:
-			return false
-		}
-	}
-	return false
+	first := strings.ToLower(res.AST.Children[0].Value)
+	return first == "from" || first == "arg"
 }
