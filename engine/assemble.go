@@ -163,12 +163,19 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
+	before, err := e.rec.Stamp(ctx)
+	if err != nil {
+		return err
+	}
 	resp, err := b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return e.rec.Replay(m.Apply, look) }, platformAttrs(e.rec), exports)
 	if err != nil {
 		return err
 	}
 	if e.desc, err = descriptor(resp); err != nil {
 		return err
+	}
+	if after, err := e.rec.Stamp(ctx); err != nil || after != before {
+		return err // its name would not be true: files that it was made of have changed
 	}
 	return b.keepEnvironment(ctx, e)
 }
@@ -338,12 +345,18 @@ func (a *assembly) manifests() []registry.Content {
 	return list
 }
 
-// deliver pushes the image, its tags last, and writes the archives.
+// deliver writes the archives, pushes the image, its tags last, and then lets the archives appear.
 func (a *assembly) deliver(ctx context.Context, res *Result) error {
-	out := a.req.Outputs
-	for _, repo := range out.repositories() {
+	files := &outputs{}
+	defer files.discard()
+	for _, e := range a.req.Outputs.Exports {
+		if err := a.Progress.Step("write "+e.Dest, func() error { return a.archive(ctx, files, e) }); err != nil {
+			return err
+		}
+	}
+	for _, repo := range a.req.Outputs.repositories() {
 		up := registry.Upload{Repository: repo, Blobs: a.blobs, Manifests: a.manifests()}
-		for _, n := range out.Names {
+		for _, n := range a.req.Outputs.Names {
 			if n.Name() == repo {
 				up.Tags = append(up.Tags, n.String())
 			}
@@ -353,22 +366,15 @@ func (a *assembly) deliver(ctx context.Context, res *Result) error {
 		}
 		res.Names = append(res.Names, up.Tags...)
 	}
-	for _, e := range out.Exports {
-		if err := a.Progress.Step("write "+e.Dest, func() error { return a.archive(ctx, e) }); err != nil {
-			return err
-		}
-	}
-	return nil
+	return files.commit()
 }
 
-func (a *assembly) archive(ctx context.Context, e Export) error {
+func (a *assembly) archive(ctx context.Context, files *outputs, e Export) error {
 	store, err := a.Cache.Content()
 	if err != nil {
 		return err
 	}
-	o := &outputs{}
-	defer o.discard()
-	w, err := o.create(e.Dest)
+	w, err := files.create(e.Dest)
 	if err != nil {
 		return err
 	}
@@ -383,8 +389,5 @@ func (a *assembly) archive(ctx context.Context, e Export) error {
 	if e.Dest != "-" {
 		err = errors.Join(err, w.Close())
 	}
-	if err != nil {
-		return err
-	}
-	return o.commit()
+	return err
 }

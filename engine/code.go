@@ -127,6 +127,11 @@ func (t *codeTree) kind(p string) (Kind, error) {
 		}
 	}
 	k, known := t.facts.kind(p)
+	for _, dir := range t.facts.Large {
+		if !known && (dir == "/" || strings.HasPrefix(p, dir+"/")) {
+			return k, &needsBuilder{why: "the folder " + dir + " has too many entries to know them"}
+		}
+	}
 	if !known {
 		return k, &needsBuilder{"it is not known what " + p + " is in the environment image", true}
 	}

@@ -56,6 +56,9 @@ type build struct {
 	resolver resolver
 
 	stop    context.CancelFunc // of an opening that nobody waits for
+	assumed ocispecs.Platform  // the builder's own platform, from memory
+	solved  bool               // the builder was given something to do
+
 	opening sync.Once
 	builder Builder
 	client  *client.Client
@@ -66,7 +69,8 @@ type build struct {
 // per tag, code on a known environment needs no builder, and everything else is solved.
 //
 // Errors are those of the builder (with the source's positions, see BuildKit's errdefs.Sources), of the
-// registry package, and context.Canceled. Nothing is tagged and no file is in place when it fails.
+// registry package, and context.Canceled. Names move after everything else is there, one after the other,
+// and files appear after that: when a name cannot be moved, those before it have been.
 func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 	req.Plan = req.Plan.WithSums()
 	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
@@ -77,10 +81,13 @@ func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 		go b.open(opening) // while the frontend works
 	}
 	res, err := b.run(ctx)
+	if errors.Is(err, errOtherPlatform) {
+		res, err = b.run(ctx) // the right one is remembered now
+	}
 	if err != nil {
 		return nil, err
 	}
-	if b.builder != nil {
+	if b.solved {
 		res.Builder = b.builder.Name()
 	}
 	return res, nil
@@ -210,8 +217,29 @@ func (b *build) identity(g *llb.Graph) digest.Digest {
 // platform is what the builder builds for by itself. Where that is not known yet it is asked and remembered.
 func (b *build) platform(ctx context.Context) (ocispecs.Platform, error) {
 	if p, ok := b.rememberedPlatform(); ok {
+		b.assumed = p
 		return p, nil
 	}
+	return b.askPlatform(ctx)
+}
+
+// errOtherPlatform says that a builder's own platform is not the one that was remembered of its address.
+var errOtherPlatform = errors.New("the builder builds for another platform than it did before")
+
+// checkPlatform asks the builder, once it is open, whether what was remembered of it still holds: an
+// address like 127.0.0.1:1234 may lead to another one each day.
+func (b *build) checkPlatform(ctx context.Context) error {
+	if b.Platform.OS != "" || b.assumed.OS == "" {
+		return nil
+	}
+	p, err := b.askPlatform(ctx)
+	if err == nil && platforms.FormatAll(p) != platforms.FormatAll(b.assumed) {
+		err = errOtherPlatform
+	}
+	return err
+}
+
+func (b *build) askPlatform(ctx context.Context) (ocispecs.Platform, error) {
 	c, err := b.open(ctx)
 	if err != nil {
 		return ocispecs.Platform{}, err

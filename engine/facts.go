@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
@@ -20,6 +21,8 @@ const maxListing = 4096
 type Facts struct {
 	// Folders maps the absolute path of a folder to the kind of each of its entries.
 	Folders map[string]map[string]Kind `json:"folders"`
+	// Large are the folders that have too many entries to be remembered.
+	Large []string `json:"large,omitempty"`
 }
 
 // Kind is what a path is.
@@ -80,6 +83,9 @@ func (f *Facts) list(ctx context.Context, ref gateway.Reference, dir string) err
 			return err
 		}
 		if len(list) > maxListing {
+			if !slices.Contains(f.Large, dir) {
+				f.Large = append(f.Large, dir)
+			}
 			return nil
 		}
 		for _, st := range list {

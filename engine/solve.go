@@ -92,10 +92,10 @@ func (b *build) export(ctx context.Context, build func(llb.Machine) gateway.Buil
 	if !strings.Contains(res.Descriptor.MediaType, "index") && !strings.Contains(res.Descriptor.MediaType, "list") {
 		res.ConfigDigest = resp[exptypes.ExporterImageConfigDigestKey]
 	}
-	if err := out.commit(); err != nil {
+	if err := b.moveTags(ctx, res); err != nil {
 		return nil, err
 	}
-	return res, b.moveTags(ctx, res)
+	return res, out.commit()
 }
 
 func (b *build) moveTags(ctx context.Context, res *Result) error {
@@ -121,6 +121,10 @@ func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildF
 	if err != nil {
 		return nil, err
 	}
+	if err := b.checkPlatform(ctx); err != nil {
+		return nil, err
+	}
+	b.solved = true
 	machine, err := b.req.Machine()
 	if err != nil {
 		return nil, err

@@ -310,7 +310,7 @@ func (img *Image) CheckSources() error {
 			return fmt.Errorf("%s: %q: %w", c.Src, c.Local, errNoLocal)
 		}
 		if err := c.check(l); err != nil {
-			return err
+			return img.at(c.Lines, err)
 		}
 	}
 	return nil

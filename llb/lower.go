@@ -36,12 +36,12 @@ func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platfo
 		l.source = bk.NewSourceMap(nil, f.Name, f.Language, f.Data)
 	}
 	if err := l.base(ctx); err != nil {
-		return nil, l.at(img.Base.Lines, err)
+		return nil, l.img.at(img.Base.Lines, err)
 	}
 	for i := 0; i < len(img.Steps); {
 		n, err := l.next(ctx, img.Steps[i:])
 		if err != nil {
-			return nil, l.at(img.Steps[i].lines(), err)
+			return nil, l.img.at(img.Steps[i].lines(), err)
 		}
 		i += n
 	}
@@ -49,8 +49,8 @@ func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platfo
 }
 
 // at ties an error to the place in the source that asked for what failed.
-func (l *lowering) at(where Lines, err error) error {
-	f := l.img.Source
+func (img *Image) at(where Lines, err error) error {
+	f := img.Source
 	if f == nil || where.First == 0 || len(errdefs.Sources(err)) > 0 {
 		return err
 	}
@@ -154,7 +154,7 @@ func (l *lowering) sideBySide(ctx context.Context, steps []Step) error {
 		for _, s := range branch {
 			var err error
 			if end, err = l.step(ctx, end, s); err != nil {
-				return l.at(s.lines(), err)
+				return l.img.at(s.lines(), err)
 			}
 			l.config.Apply(s, l.opt.Epoch)
 		}

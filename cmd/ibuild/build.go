@@ -82,6 +82,7 @@ func runBuild(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer h.close()
 	o, err := readOrder(c, h)
 	if err != nil {
 		return err
@@ -123,10 +124,7 @@ func (o *order) forPlatforms() string {
 
 // readOrder reads everything that can be wrong in a command line before anything is built.
 func readOrder(c *cli.Context, h *house) (*order, error) {
-	o := &order{progress: c.String("progress")}
-	if c.Bool("quiet") {
-		o.progress = "quiet"
-	}
+	o := &order{progress: progressMode(c)}
 	src, err := oneArg(c, "")
 	if err != nil {
 		return nil, err

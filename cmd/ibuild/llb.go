@@ -41,6 +41,7 @@ func runLLB(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer h.close()
 	plan, opt, err := load(c, h, src)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -61,8 +62,13 @@ func wire(c *cli.Context) (*house, error) {
 	if c.Bool("debug") {
 		h.log = os.Stderr
 	}
-	warn := func(msg string) { say(c.String("progress"), "note: %s", msg) }
-	h.cache, err = cache.Open(first(os.Getenv("IBUILD_CACHE"), cache.DefaultDir()), cache.WithWarn(warn))
+	mode := progressMode(c)
+	warn := func(msg string) { say(mode, "note: %s", msg) }
+	dir, err := filepath.Abs(first(os.Getenv("IBUILD_CACHE"), cache.DefaultDir()))
+	if err != nil {
+		return nil, err
+	}
+	h.cache, err = cache.Open(dir, cache.WithWarn(warn))
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +83,17 @@ func wire(c *cli.Context) (*house, error) {
 	}
 	h.chooseBuilder(c)
 	return h, nil
+}
+
+// close frees what the house holds.
+func (h *house) close() { _ = h.cache.Close() }
+
+// progressMode is how much people want to be told.
+func progressMode(c *cli.Context) string {
+	if c.Bool("quiet") {
+		return "quiet"
+	}
+	return c.String("progress")
 }
 
 func (h *house) chooseBuilder(c *cli.Context) {
