@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 SOURCES  := $(shell find . -name '*.go' -not -path './integration/*' -not -name '*_test.go') go.mod go.sum
 # Tests and the demo start builders, users and mounts, so what is not root asks for it.
-ROOT     := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,GOCACHE,GOMODCACHE,GOFLAGS,GOPROXY,GOTOOLCHAIN,http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY,SSL_CERT_FILE,PIP_INDEX_URL,PIP_CERT,CI)
+ROOT     := integration/as-root.sh
 
 export CGO_ENABLED ?= 0
 

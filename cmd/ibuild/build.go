@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ func runBuild(c *cli.Context) error {
 		return err
 	}
 	o.sayResult(res, time.Since(start))
-	return writeResult(c, res)
+	return o.writeResult(c, res)
 }
 
 func (o *order) forPlatforms() string {
@@ -224,6 +225,7 @@ func (o *order) readSecrets(c *cli.Context) error {
 		}
 		src, looked, ok := findSecret(need.ID)
 		if ok {
+			say(o.progress, "secret %s: taken from %s", need.ID, first(src.FilePath, "$"+src.Env))
 			o.secrets = append(o.secrets, src)
 		} else if !need.Optional {
 			return &usage{msg: fmt.Sprintf("%s needs the secret %q, and it is nowhere (looked at: %s)", o.plan.Name, need.ID, strings.Join(looked, ", ")),
@@ -288,7 +290,7 @@ func metadata(res *engine.Result) map[string]any {
 	return m
 }
 
-func writeResult(c *cli.Context, res *engine.Result) error {
+func (o *order) writeResult(c *cli.Context, res *engine.Result) error {
 	var errs []error
 	if f := c.String("metadata-file"); f != "" {
 		data, err := json.MarshalIndent(metadata(res), "", "  ")
@@ -301,7 +303,8 @@ func writeResult(c *cli.Context, res *engine.Result) error {
 		id := first(res.ConfigDigest, res.Descriptor.Digest.String())
 		errs = append(errs, engine.WriteFile(f, []byte(id)))
 	}
-	if c.Bool("quiet") && res.Descriptor.Digest != "" {
+	archive := slices.ContainsFunc(o.outputs.Exports, func(e engine.Export) bool { return e.Dest == "-" })
+	if c.Bool("quiet") && res.Descriptor.Digest != "" && !archive {
 		fmt.Println(res.Descriptor.Digest)
 	}
 	return errors.Join(errs...)

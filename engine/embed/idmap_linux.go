@@ -33,10 +33,7 @@ type idMaps struct {
 // what is missing.
 func currentIDMaps() (idMaps, error) {
 	m := idMaps{uid: os.Getuid(), gid: os.Getgid()}
-	name := strconv.Itoa(m.uid)
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
+	name := userName(m.uid)
 	var err error
 	if m.uidTool, err = exec.LookPath("newuidmap"); err == nil {
 		m.gidTool, err = exec.LookPath("newgidmap")
@@ -51,6 +48,21 @@ func currentIDMaps() (idMaps, error) {
 	}
 	m.subgids, err = readSubIDs("/etc/subgid", name, m.uid)
 	return m, err
+}
+
+// userName is the name that newuidmap will know the user by. Not user.Current: without cgo that believes
+// $USER. Directories other than /etc/passwd are asked through getent.
+func userName(uid int) string {
+	id := strconv.Itoa(uid)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	if out, err := exec.Command("getent", "passwd", id).Output(); err == nil {
+		if name, _, ok := strings.Cut(string(out), ":"); ok {
+			return name
+		}
+	}
+	return id
 }
 
 func readSubIDs(file, name string, uid int) ([]idRange, error) {
