@@ -8,10 +8,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/user"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/moby/sys/user"
 )
 
 // idRange is a range of subordinate ids in /etc/subuid or /etc/subgid.
@@ -50,13 +51,13 @@ func currentIDMaps() (idMaps, error) {
 	return m, err
 }
 
-// userName is the name that newuidmap will know the user by. Not user.Current: without cgo that believes
-// $USER. Directories other than /etc/passwd are asked through getent.
+// userName is the name that newuidmap will know the user by: from /etc/passwd, or from other directories
+// through getent. Not from os/user, which believes $USER when there is no cgo.
 func userName(uid int) string {
-	id := strconv.Itoa(uid)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
+	if u, err := user.LookupUid(uid); err == nil {
+		return u.Name
 	}
+	id := strconv.Itoa(uid)
 	if out, err := exec.Command("getent", "passwd", id).Output(); err == nil {
 		if name, _, ok := strings.Cut(string(out), ":"); ok {
 			return name
