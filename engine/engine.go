@@ -54,6 +54,7 @@ type build struct {
 	*Engine
 	req      Request
 	resolver resolver
+	machine  func() (llb.Machine, error) // asked once
 
 	stop    context.CancelFunc // of an opening that nobody waits for
 	assumed ocispecs.Platform  // the builder's own platform, from memory
@@ -73,12 +74,13 @@ type build struct {
 // and files appear after that: when a name cannot be moved, those before it have been.
 func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 	req.Plan = req.Plan.WithSums()
-	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
+	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}, machine: sync.OnceValues(req.Machine)}
 	defer b.close()
 	opening, stop := context.WithCancel(ctx)
 	b.stop = stop
 	if b.needsBuilder() {
 		go b.open(opening) // while the frontend works
+		go b.machine()
 	}
 	res, err := b.run(ctx)
 	if errors.Is(err, errOtherPlatform) {

@@ -125,7 +125,7 @@ func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildF
 		return nil, err
 	}
 	b.solved = true
-	machine, err := b.req.Machine()
+	machine, err := b.machine()
 	if err != nil {
 		return nil, err
 	}

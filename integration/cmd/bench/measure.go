@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -51,42 +53,52 @@ func timed(cmd *exec.Cmd) (time.Duration, error) {
 	return time.Since(start), nil
 }
 
-// pair runs both sides in turns. Before each run the disk is made quiet: what the other side wrote or
-// removed (a prune goes on after it has answered) is not counted against this one.
-func (b *bench) pair(ours func(i int) *exec.Cmd, before func() error) (a, p time.Duration, err error) {
+// pair runs both sides in turns, each being first every other time. Before each run the disk is made
+// quiet: what the other side wrote or removed is not counted against this one.
+func (b *bench) pair(ours func() *exec.Cmd, before func() error) (a, p time.Duration, err error) {
 	var mine, theirs []time.Duration
 	for i := range b.runs {
+		sides := []struct {
+			cmd  *exec.Cmd
+			took *[]time.Duration
+		}{{ours(), &mine}, {b.peer(), &theirs}}
+		if i%2 == 1 {
+			slices.Reverse(sides)
+		}
 		if before != nil {
 			if err := before(); err != nil {
 				return 0, 0, err
 			}
 		}
-		settle()
-		t, err := timed(ours(i))
-		if err != nil {
-			return 0, 0, err
+		for _, s := range sides {
+			settle()
+			t, err := timed(s.cmd)
+			if err != nil {
+				return 0, 0, err
+			}
+			*s.took = append(*s.took, t)
 		}
-		mine = append(mine, t)
-		settle()
-		if t, err = timed(b.peer()); err != nil {
-			return 0, 0, err
-		}
-		theirs = append(theirs, t)
 	}
 	return median(mine), median(theirs), nil
 }
 
 func settle() {
-	time.Sleep(300 * time.Millisecond)
 	syscall.Sync()
+	time.Sleep(time.Second)
 }
 
-// cold builds with nothing in the builder: bases are pulled, steps run. The daemon itself is running.
+// cold builds with nothing in the builder: bases are pulled, steps run. The daemon itself is running. Both
+// sides begin with folders that were used and emptied.
 func (b *bench) cold() error {
-	prune := func() error {
-		return exec.CommandContext(b.ctx, b.buildctl, "--addr", b.addr, "prune", "--all").Run()
+	empty := func() error {
+		err := exec.CommandContext(b.ctx, b.buildctl, "--addr", b.addr, "prune", "--all").Run()
+		for _, name := range []string{"cold", "cold-cache"} {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(b.dir, name)))
+		}
+		time.Sleep(2 * time.Second) // the daemon removes snapshots after it has answered
+		return err
 	}
-	a, p, err := b.pair(func(i int) *exec.Cmd { return b.ours(fmt.Sprintf("cold-%d", i)) }, prune)
+	a, p, err := b.pair(func() *exec.Cmd { return b.ours("cold") }, empty)
 	if err != nil {
 		return err
 	}
@@ -101,7 +113,7 @@ func (b *bench) rebuild() error {
 			return err
 		}
 	}
-	a, p, err := b.pair(func(int) *exec.Cmd { return b.ours("warm") }, nil)
+	a, p, err := b.pair(func() *exec.Cmd { return b.ours("warm") }, nil)
 	if err != nil {
 		return err
 	}
