@@ -1,17 +1,13 @@
 package engine
 
 import (
-	"archive/tar"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -24,20 +20,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
-	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
-	fstypes "github.com/tonistiigi/fsutil/types"
 )
 
 func TestMain(m *testing.M) {
@@ -311,190 +302,4 @@ func check(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// plan is a plan of one image on the fixture's base, whose environment is one command.
-func (f *fixture) plan(dir string, code ...llb.Step) *llb.Plan {
-	img := &llb.Image{
-		Name: "test", Base: llb.Base{Ref: f.host + "/base:1"},
-		Steps:  append([]llb.Step{llb.Env{Key: "MODE", Value: "env"}, llb.Exec{Title: "install", Args: []string{"install"}}}, code...),
-		Locals: map[string]llb.Local{"context": {Dir: dir}},
-	}
-	return &llb.Plan{Kind: "test", Name: "test", Image: img, Locals: img.Locals}
-}
-
-// environment is what the builder would be asked for.
-func (f *fixture) environment(req Request) *environment {
-	f.t.Helper()
-	b := &build{Engine: f.engine, req: req, resolver: resolver{f.engine.Registry.NewResolver()}}
-	env, code := req.Plan.Image.Split()
-	rec, err := b.record(f.t.Context(), env.BuildFunc(req.Options))
-	check(f.t, err)
-	graph, err := rec.Graph(f.t.Context())
-	check(f.t, err)
-	e := &environment{rec: rec, img: env, code: code, facts: map[string]*Facts{},
-		id: digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
-	f.findEnvironment(req, e)
-	return e
-}
-
-// findEnvironment tells e which image the registry has for it, if any.
-func (f *fixture) findEnvironment(req Request, e *environment) {
-	for _, repo := range req.Outputs.repositories() {
-		if d, err := f.engine.Registry.Head(f.t.Context(), repo+":"+e.tag()); err == nil {
-			e.desc = d
-		}
-	}
-}
-
-// recorded is the config that llb makes for the whole image.
-func (f *fixture) recorded(req Request, i int) v1.Config {
-	f.t.Helper()
-	b := &build{Engine: f.engine, req: req, resolver: resolver{f.engine.Registry.NewResolver()}}
-	rec, err := b.record(f.t.Context(), b.buildFunc())
-	check(f.t, err)
-	var c v1.ConfigFile
-	check(f.t, json.Unmarshal(rec.Images[i].Config, &c))
-	return c.Config
-}
-
-// made is an image as the builder would have made it for one platform of a recording.
-func made(t *testing.T, img llb.RecordedImage) v1.Image {
-	t.Helper()
-	var cf v1.ConfigFile
-	check(t, json.Unmarshal(img.Config, &cf))
-	layer, err := random.Layer(64, types.OCILayer)
-	check(t, err)
-	cf.RootFS, cf.History = v1.RootFS{Type: "layers"}, nil
-	out, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), &cf)
-	check(t, err)
-	out, err = mutate.Append(out, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "install"}})
-	check(t, err)
-	return out
-}
-
-// environmentImage is what the builder would have pushed for the environment.
-func environmentImage(t *testing.T, e *environment) remote.Taggable {
-	t.Helper()
-	if len(e.rec.Images) == 1 {
-		return made(t, e.rec.Images[0])
-	}
-	idx := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, i := range e.rec.Images {
-		p := v1.Platform{OS: i.Platform.OS, Architecture: i.Platform.Architecture, Variant: i.Platform.Variant}
-		idx = mutate.AppendManifests(idx, mutate.IndexAddendum{Add: made(t, i), Descriptor: v1.Descriptor{Platform: &p}})
-	}
-	return idx
-}
-
-// know makes the machine one that has built the environment before: the image is in each repository, and
-// the facts are remembered. A file "etc/passwd" of the tree is given as its path; a folder ends in a slash.
-func (f *fixture) know(req Request, tree ...string) *environment {
-	f.t.Helper()
-	e := f.environment(req)
-	img := environmentImage(f.t, e)
-	for _, repo := range req.Outputs.repositories() {
-		f.server.push(f.t, repo+":"+e.tag(), img)
-	}
-	f.findEnvironment(req, e)
-	f.facts(e, tree...)
-	return e
-}
-
-func (f *fixture) facts(e *environment, tree ...string) {
-	f.t.Helper()
-	for _, i := range e.rec.Images {
-		check(f.t, cache.Facts[Facts](f.cache).Put(e.factsKey(i), listing(tree...)))
-	}
-}
-
-// listing makes facts: "a/" is a listed folder, "a" a file, "a@" a link, "a/?" a folder that is not listed.
-func listing(paths ...string) Facts {
-	out := Facts{Folders: map[string]map[string]Kind{"/": {}}}
-	set := func(p string, k Kind) {
-		dir := path.Dir(p)
-		if out.Folders[dir] == nil {
-			out.Folders[dir] = map[string]Kind{}
-		}
-		out.Folders[dir][path.Base(p)] = k
-	}
-	for _, p := range paths {
-		p = "/" + p
-		switch {
-		case strings.HasSuffix(p, "/?"):
-			set(path.Dir(p), Folder)
-		case strings.HasSuffix(p, "/"):
-			set(path.Clean(p), Folder)
-			if out.Folders[path.Clean(p)] == nil {
-				out.Folders[path.Clean(p)] = map[string]Kind{}
-			}
-		case strings.HasSuffix(p, "@"):
-			set(p[:len(p)-1], Other)
-		default:
-			set(p, File)
-		}
-	}
-	return out
-}
-
-// node is a path of a file tree, with all that a layer says about it but its time.
-type node struct {
-	Mode     fs.FileMode
-	UID, GID int
-	Data     string // content, or where a link points
-}
-
-// added lists what the layers on top of the first n put into an image, by path.
-func added(t *testing.T, img v1.Image, n int) map[string]node {
-	t.Helper()
-	layers, err := img.Layers()
-	check(t, err)
-	out := map[string]node{}
-	for _, l := range layers[n:] {
-		rc, err := l.Uncompressed()
-		check(t, err)
-		for tr := tar.NewReader(rc); ; {
-			h, err := tr.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			check(t, err)
-			data, err := io.ReadAll(tr)
-			check(t, err)
-			if !h.ModTime.Equal(time.Date(1980, 1, 2, 0, 0, 0, 0, time.UTC)) {
-				t.Errorf("%s has the time %s", h.Name, h.ModTime)
-			}
-			out[strings.TrimSuffix(h.Name, "/")] = node{Mode: h.FileInfo().Mode(), UID: h.Uid, GID: h.Gid, Data: string(data) + h.Linkname}
-		}
-		rc.Close()
-	}
-	return out
-}
-
-// diskRef is a builder's reference whose tree is a folder.
-type diskRef struct {
-	gateway.Reference
-	dir   string
-	asked []string
-	fail  error
-}
-
-func (r *diskRef) ReadDir(_ context.Context, req gateway.ReadDirRequest) ([]*fstypes.Stat, error) {
-	r.asked = append(r.asked, req.Path)
-	if r.fail != nil {
-		return nil, r.fail
-	}
-	list, err := os.ReadDir(filepath.Join(r.dir, filepath.FromSlash(req.Path)))
-	if err != nil {
-		return nil, err
-	}
-	var out []*fstypes.Stat
-	for _, e := range list {
-		info, err := e.Info()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, &fstypes.Stat{Path: e.Name(), Mode: uint32(info.Mode())})
-	}
-	return out, nil
 }

@@ -6,6 +6,7 @@ set -euo pipefail
 
 packages=(
   uidmap                 # newuidmap: subordinate ids for rootless builds
+  busybox-static         # the smallest root file system
   runc                   # runs build steps, and images in tests
   fuse-overlayfs         # file systems of rootless builds on old kernels
   qemu-user-static       # programs of the other architecture

@@ -30,12 +30,12 @@ func TestMain(m *testing.M) {
 func asUser(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root to become another user")
+		t.Fatal("only root can become another user: run make test")
 	}
 	u, err := user.Lookup(testUser)
 	if errors.As(err, new(user.UnknownUserError)) {
 		if out, err := exec.Command("useradd", "--create-home", testUser).CombinedOutput(); err != nil {
-			t.Skipf("useradd: %v: %s", err, out)
+			t.Fatalf("useradd: %v: %s", err, out)
 		}
 		u, err = user.Lookup(testUser)
 	}
