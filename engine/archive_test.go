@@ -21,8 +21,7 @@ func (f *fixture) knowLocally(req Request, tree ...string) *environment {
 	f.t.Helper()
 	e := f.environment(req)
 	img := environmentImage(f.t, e)
-	var keep func(v1.Image)
-	keep = func(img v1.Image) {
+	keep := func(img v1.Image) {
 		layers, err := img.Layers()
 		check(f.t, err)
 		for _, l := range layers {

@@ -40,18 +40,6 @@ func pulled(t *testing.T, ref string) *remote.Descriptor {
 	return desc
 }
 
-func validImage(t *testing.T, ref string) v1.Image {
-	t.Helper()
-	img, err := pulled(t, ref).Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := validate.Image(img); err != nil {
-		t.Fatal(err)
-	}
-	return img
-}
-
 // TestAssembleAndPush is the whole way: a base from one registry, code layers on
 // top, for two platforms, as an index in another repository.
 func TestAssembleAndPush(t *testing.T) {
