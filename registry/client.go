@@ -182,7 +182,7 @@ func (e *endpoint) loginName() string {
 
 func (e *endpoint) loginHint() string {
 	if realm := e.refusedRealm.Load(); realm != nil {
-		return fmt.Sprintf("%s asked for credentials at %s, which is not under its domain, so none were sent; allow it as a token host of %s if it belongs to it", e.host, *realm, e.host)
+		return fmt.Sprintf("%s asked for credentials at %s, which is not under its domain, so none were sent; if it belongs to it, allow it in the settings: [token_hosts] %q = [HOST]", e.host, *realm, e.host)
 	}
 	if e.hasCredentials.Load() {
 		return "the stored credentials do not allow this; log in with others: docker login " + e.loginName()

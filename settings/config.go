@@ -14,6 +14,9 @@ type Config struct {
 	Builder  Builder                                  `toml:"builder"`
 	Engine   Engine                                   `toml:"engine"`
 	Packages Packages                                 `toml:"packages"`
+	// TokenHosts are, by registry, hosts outside of its domain that may be given its credentials to make
+	// tokens of.
+	TokenHosts map[string][]string `toml:"token_hosts"`
 	// CacheNamespace keeps the cache mounts of one tenant apart from those of others on a shared builder.
 	CacheNamespace string `toml:"cache_namespace"`
 }

@@ -76,7 +76,7 @@ func wire(c *cli.Context) (*house, error) {
 	if c.Bool("debug") {
 		debug = func(msg string) { say("", "registry: %s", msg) }
 	}
-	h.registry = registry.New(registry.Options{Hosts: cfg.Registry, Cache: h.cache, UserAgent: "ibuild/" + version, Log: debug})
+	h.registry = registry.New(registry.Options{Hosts: cfg.Registry, TokenHosts: cfg.TokenHosts, Cache: h.cache, UserAgent: "ibuild/" + version, Log: debug})
 	h.embed = embed.Config{
 		Root: first(c.String("root"), cfg.Engine.Root), Snapshotter: first(c.String("snapshotter"), cfg.Engine.Snapshotter),
 		Runtime: first(c.String("runtime"), cfg.Engine.Runtime), Registries: cfg.Registry, Log: h.log, Debug: c.Bool("debug"),
