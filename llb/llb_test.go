@@ -49,14 +49,14 @@ func folder(t *testing.T) string {
 }
 
 func sample(dir string) *Image {
-	steps := DebianSetup("3.12", Lines{1, 1})
+	steps := DebianSetup("3.12", Lines{First: 1, Last: 1})
 	steps = append(steps,
-		Apt([]string{"git", "curl"}, Lines{2, 2}),
-		Pip{Packages: []string{"numpy>=2"}, WheelsOnly: true, Lines: Lines{3, 3}}.Step(),
-		Command("echo hello\necho you", Lines{4, 5}, Mount{Kind: SecretMount, ID: "token", Env: "TOKEN"}),
+		Apt([]string{"git", "curl"}, Lines{First: 2, Last: 2}),
+		Pip{Packages: []string{"numpy>=2"}, WheelsOnly: true, Lines: Lines{First: 3, Last: 3}}.Step(),
+		Command("echo hello\necho you", Lines{First: 4, Last: 5}, Mount{Kind: SecretMount, ID: "token", Env: "TOKEN"}),
 		Env{Key: "MODE", Value: "a b 'c'\n"},
 		Workdir{Path: "work"},
-		Copy{Local: "context", Src: "src", Dst: "code", Dir: true, Exclude: []string{"**/*.pyc", "!deep"}, Lines: Lines{6, 6}},
+		Copy{Local: "context", Src: "src", Dst: "code", Dir: true, Exclude: []string{"**/*.pyc", "!deep"}, Lines: Lines{First: 6, Last: 6}},
 		Copy{Local: "context", Src: "one file[1].txt", Dst: "/data/one.txt", Owner: "1000:1000"},
 		WriteFile{Dst: "hello.txt", Data: []byte("hello")},
 		User{Name: DefaultUser},
@@ -64,9 +64,9 @@ func sample(dir string) *Image {
 		Label{Key: "org.example", Value: "1"},
 	)
 	return &Image{
-		Name: "sample", Base: Base{Ref: DebianPython("3.12"), Python: true, Lines: Lines{1, 1}}, Steps: steps,
-		Source: &SourceFile{Name: "image.yaml", Language: "YAML", Data: []byte("1\n2\n3\n4\n5\n6\n")},
-		Locals: map[string]Local{"context": {Dir: dir}},
+		Name: "sample", Base: Base{Ref: DebianPython("3.12"), Python: true, Lines: Lines{First: 1, Last: 1}}, Steps: steps,
+		Sources: []*SourceFile{{Name: "image.yaml", Language: "YAML", Data: []byte("1\n2\n3\n4\n5\n6\n")}},
+		Locals:  map[string]Local{"context": {Dir: dir}},
 	}
 }
 

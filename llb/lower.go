@@ -24,7 +24,7 @@ type lowering struct {
 	opt      Options
 	platform ocispecs.Platform
 	client   gateway.Client
-	source   *bk.SourceMap
+	sources  []*bk.SourceMap
 	config   *Config
 	state    bk.State
 	tools    map[string]bk.State // images that are mounted, by reference
@@ -32,8 +32,8 @@ type lowering struct {
 
 func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platform, opt Options) (*lowering, error) {
 	l := &lowering{img: img, opt: opt, platform: p, client: c, tools: map[string]bk.State{}}
-	if f := img.Source; f != nil {
-		l.source = bk.NewSourceMap(nil, f.Name, f.Language, f.Data)
+	for _, f := range img.Sources {
+		l.sources = append(l.sources, bk.NewSourceMap(nil, f.Name, f.Language, f.Data))
 	}
 	if err := l.base(ctx); err != nil {
 		return nil, l.img.at(img.Base.Lines, err)
@@ -50,10 +50,10 @@ func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platfo
 
 // at ties an error to the place in the source that asked for what failed.
 func (img *Image) at(where Lines, err error) error {
-	f := img.Source
-	if f == nil || where.First == 0 || len(errdefs.Sources(err)) > 0 {
+	if where.First == 0 || where.File >= len(img.Sources) || len(errdefs.Sources(err)) > 0 {
 		return err
 	}
+	f := img.Sources[where.File]
 	return errdefs.WithSource(err, &errdefs.Source{
 		Info:   &pb.SourceInfo{Filename: f.Name, Language: f.Language, Data: f.Data},
 		Ranges: where.ranges(),
@@ -195,8 +195,8 @@ func (l *lowering) created() bk.CreatedTime { return bk.WithCreatedTime(CodeTime
 
 func (l *lowering) constraints(title string, at Lines) []bk.ConstraintsOpt {
 	opts := []bk.ConstraintsOpt{bk.Platform(l.platform), bk.WithCustomName(l.opt.prefix(l.platform) + title)}
-	if r := at.ranges(); r != nil && l.source != nil {
-		opts = append(opts, l.source.Location(r))
+	if r := at.ranges(); r != nil && at.File < len(l.sources) {
+		opts = append(opts, l.sources[at.File].Location(r))
 	}
 	if l.opt.NoCache {
 		opts = append(opts, bk.IgnoreCache)

@@ -338,20 +338,20 @@ func TestErrorsHaveTheirLines(t *testing.T) {
 		"the base": func(img *Image) Lines { return img.Base.Lines },
 		"a mount": func(img *Image) Lines {
 			img.Base.Ref = "debian:12"
-			img.Steps = []Step{Command("true", Lines{4, 5}, Mount{Kind: ImageMount, Ref: "missing", Target: "/x"})}
-			return Lines{4, 5}
+			img.Steps = []Step{Command("true", Lines{First: 4, Last: 5}, Mount{Kind: ImageMount, Ref: "missing", Target: "/x"})}
+			return Lines{First: 4, Last: 5}
 		},
 		"a step beside others": func(img *Image) Lines {
 			img.Base.Ref = "debian:12"
-			apt := Apt([]string{"git"}, Lines{1, 1})
+			apt := Apt([]string{"git"}, Lines{First: 1, Last: 1})
 			apt.Mounts = append(apt.Mounts, Mount{Kind: 99, Target: "/x"})
-			apt.Lines = Lines{6, 6}
-			img.Steps = []Step{Env{Key: "VIRTUAL_ENV", Value: "/v"}, apt, Pip{Packages: []string{"a"}, WheelsOnly: true, Lines: Lines{3, 3}}.Step()}
-			return Lines{6, 6}
+			apt.Lines = Lines{First: 6, Last: 6}
+			img.Steps = []Step{Env{Key: "VIRTUAL_ENV", Value: "/v"}, apt, Pip{Packages: []string{"a"}, WheelsOnly: true, Lines: Lines{First: 3, Last: 3}}.Step()}
+			return Lines{First: 6, Last: 6}
 		},
 	} {
 		img := sample(folder(t))
-		img.Base.Ref, img.Base.Lines = "missing", Lines{2, 3}
+		img.Base.Ref, img.Base.Lines = "missing", Lines{First: 2, Last: 3}
 		want := change(img)
 		_, err := NewRecorder(fixedImages{}, &Plan{Image: img}, amd64).Record(t.Context(), img.BuildFunc(Options{}))
 		src := errdefs.Sources(err)

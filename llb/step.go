@@ -31,8 +31,8 @@ type Image struct {
 	Base Base
 	// Steps run in order; see [Image.Split] for which of them need a builder.
 	Steps []Step
-	// Source is the file that asked for all this, nil when there is none; the steps' Lines point into it.
-	Source *SourceFile
+	// Sources are the files that asked for all this, none when it was made in Go; the steps' Lines point into them.
+	Sources []*SourceFile
 	// Locals are the folders that Copy steps and LocalFile mounts read, by name.
 	Locals map[string]Local
 	// Platforms that the source itself asks for; the caller's own choice goes first.
@@ -46,8 +46,11 @@ type SourceFile struct {
 	Data     []byte
 }
 
-// Lines is a range of lines of the source file, from 1, both ends included. The zero value is "nowhere".
-type Lines struct{ First, Last int }
+// Lines is a range of lines of a source file, from 1, both ends included. The zero value is "nowhere".
+type Lines struct {
+	First, Last int
+	File        int // index into [Image.Sources]
+}
 
 func (l Lines) ranges() []*pb.Range {
 	if l.First == 0 {

@@ -94,7 +94,7 @@ func TestGoAndYAMLSayTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(made, read, cmpopts.IgnoreTypes(llb.Lines{}), cmpopts.IgnoreFields(llb.Image{}, "Source"), cmpopts.IgnoreUnexported(llb.Local{})); diff != "" {
+	if diff := cmp.Diff(made, read, cmpopts.IgnoreTypes(llb.Lines{}), cmpopts.IgnoreFields(llb.Image{}, "Sources"), cmpopts.IgnoreUnexported(llb.Local{})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -144,7 +144,7 @@ func (l *lowering) plan() *llb.Plan {
 	}
 	img := &llb.Image{Name: name, Base: l.base, Steps: l.steps, Platforms: l.platforms}
 	if len(l.src.Data) > 0 {
-		img.Source = &llb.SourceFile{Name: l.src.Name, Language: "YAML", Data: credential.Mask(l.src.Data)}
+		img.Sources = []*llb.SourceFile{{Name: l.src.Name, Language: "YAML", Data: credential.Mask(l.src.Data)}}
 	}
 	if l.usesFiles {
 		img.Locals = map[string]llb.Local{ContextName: {Dir: l.src.Dir}}

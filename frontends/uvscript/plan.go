@@ -109,11 +109,11 @@ func (s script) plan(b block, h header, lock []byte) (*llb.Plan, error) {
 	}
 	steps = append(steps, code, llb.Entrypoint{Args: []string{"python", dst}}, llb.User{Name: llb.DefaultUser})
 	img := &llb.Image{
-		Name:   s.name,
-		Base:   llb.Base{Ref: llb.DebianPython(h.python), Lines: pythonAt, Python: true},
-		Steps:  steps,
-		Source: &llb.SourceFile{Name: s.src.Name, Language: "Python", Data: head(s.src.Data, b.last)},
-		Locals: locals,
+		Name:    s.name,
+		Base:    llb.Base{Ref: llb.DebianPython(h.python), Lines: pythonAt, Python: true},
+		Steps:   steps,
+		Sources: []*llb.SourceFile{{Name: s.src.Name, Language: "Python", Data: head(s.src.Data, b.last)}},
+		Locals:  locals,
 	}
 	return &llb.Plan{Kind: "uv script", Name: s.src.Name, Image: img, Locals: locals}, nil
 }

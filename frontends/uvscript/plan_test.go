@@ -78,7 +78,7 @@ func environment(t *testing.T, path string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(shown, plan.Image.Source.Data...)
+	return append(shown, plan.Image.Sources[0].Data...)
 }
 
 func TestBodyIsNoneOfTheEnvironmentsBusiness(t *testing.T) {
