@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"settings":      {"llb"},
 	"registry":      {"cache"},
 	"frontends":     {"llb", "frontends"},
+	"imagelock":     {"frontends/source"},
 	"engine":        {"llb", "cache", "registry"},
 	"engine/embed":  {},
 	"engine/remote": {},

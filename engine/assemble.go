@@ -167,7 +167,9 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
-	resp, err := b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return e.rec.Replay(m.Apply, look) }, platformAttrs(e.rec), exports)
+	resp, err := nativeFirst(ctx, b, e.img, e.rec, func(rec *llb.Recording) (map[string]string, error) {
+		return b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, look) }, platformAttrs(rec), exports)
+	})
 	if err != nil {
 		return err
 	}
@@ -288,6 +290,7 @@ func (a *assembly) add(ctx context.Context, img llb.RecordedImage, layers []code
 		for _, l := range layers {
 			config.Apply(l.step, nil)
 		}
+		config.SetImageID(a.imageID)
 		if a.req.Options.Epoch != nil {
 			config.SetCreated(a.req.Options.Epoch)
 		}
@@ -353,6 +356,9 @@ func (a *assembly) deliver(ctx context.Context, res *Result) error {
 		if err := a.Progress.Step("write "+e.Dest, func() error { return a.archive(ctx, files, e) }); err != nil {
 			return err
 		}
+	}
+	if err := a.stillTrue(ctx); err != nil {
+		return err
 	}
 	for _, repo := range a.req.Outputs.repositories() {
 		up := registry.Upload{Repository: repo, Blobs: a.blobs, Manifests: a.manifests()}

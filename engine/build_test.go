@@ -218,7 +218,7 @@ func (f *fixture) onlyEnvironment(names ...string) Request {
 // knowResult remembers an image as the result of the request, and pushes it.
 func (f *fixture) knowResult(req Request) digest.Digest {
 	f.t.Helper()
-	b := &build{Engine: f.engine, req: req, resolver: resolver{f.engine.Registry.NewResolver()}}
+	b := f.start(req)
 	rec, err := b.record(f.t.Context(), b.buildFunc())
 	check(f.t, err)
 	g, err := rec.Graph(f.t.Context())

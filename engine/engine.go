@@ -21,12 +21,8 @@ import (
 
 // Engine runs builds. One engine serves one build after the other, or several at once.
 type Engine struct {
-	// Open starts or dials the builder; it is called only when one is needed. The engine closes it.
-	Open func(ctx context.Context) (Builder, error)
-	// BuilderKey names the builder before it is opened, to remember its platform.
-	BuilderKey string
-	// Platform is what the builder builds for when nobody says so; zero when it has to be asked.
-	Platform ocispecs.Platform
+	// Builders are the ways to build that there are; one of them is opened, and only when it is needed.
+	Builders Builders
 	Registry *registry.Client
 	Cache    *cache.Store
 	// Auth hands out registry credentials to the builder, for each host its own.
@@ -34,31 +30,22 @@ type Engine struct {
 	Progress *Progress
 }
 
-// Graph records what a build of the request would ask a builder to do, and asks none. Where nobody names a
-// platform and the builder's own is not known yet, it is this machine's.
-func (e *Engine) Graph(ctx context.Context, req Request) (*llb.Graph, error) {
-	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}}
-	p, ok := b.rememberedPlatform()
-	if !ok {
-		p = platforms.Normalize(platforms.DefaultSpec())
-	}
-	rec, err := b.recordFor(ctx, p, b.buildFunc())
-	if err != nil {
-		return nil, err
-	}
-	return rec.Graph(ctx)
-}
-
 // build is the state of one request on its way.
 type build struct {
 	*Engine
-	req      Request
-	resolver resolver
+	req      Request // its Outputs have all names once the identity is known
+	asked    Outputs // as they were asked for
+	provider Choice
+	resolver *resolver
 	machine  func() (llb.Machine, error) // asked once
+	rec      *llb.Recording              // of the whole image
+	stamp    digest.Digest               // of its files, before they were read
+	imageID  digest.Digest               // the identity, "" when there is none
 
 	stop    context.CancelFunc // of an opening that nobody waits for
 	assumed ocispecs.Platform  // the builder's own platform, from memory
 	solved  bool               // the builder was given something to do
+	steps   *stepOutputs       // of a solve with native steps
 
 	opening sync.Once
 	builder Builder
@@ -73,8 +60,17 @@ type build struct {
 // registry package, and context.Canceled. Names move after everything else is there, one after the other,
 // and files appear after that: when a name cannot be moved, those before it have been.
 func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
+	choice, err := e.Choose(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if choice.Make != nil {
+		return e.makeWith(ctx, choice, req)
+	}
 	req.Plan = req.Plan.WithSums()
-	b := &build{Engine: e, req: req, resolver: resolver{e.Registry.NewResolver()}, machine: sync.OnceValues(req.Machine)}
+	req.Options.Native = false // see nativeFirst; the identity is made without
+	b := newBuild(e, req)
+	b.provider = choice
 	defer b.close()
 	opening, stop := context.WithCancel(ctx)
 	b.stop = stop
@@ -92,7 +88,22 @@ func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 	if b.solved {
 		res.Builder = b.builder.Name()
 	}
+	res.Identity = b.imageID
 	return res, nil
+}
+
+// makeWith has a provider without a BuildKit do the request.
+func (e *Engine) makeWith(ctx context.Context, choice Choice, req Request) (*Result, error) {
+	e.Progress.Known("builder: " + choice.Name + " (" + choice.Why + ")")
+	res, err := choice.Make(ctx, e, req)
+	if err == nil {
+		res.Builder = choice.Name
+	}
+	return res, err
+}
+
+func newBuild(e *Engine, req Request) *build {
+	return &build{Engine: e, req: req, asked: req.Outputs, resolver: newResolver(e.Registry, req.Pins), machine: sync.OnceValues(req.Machine)}
 }
 
 func (b *build) run(ctx context.Context) (*Result, error) {
@@ -104,13 +115,16 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	rec, err := b.record(ctx, b.buildFunc())
 	var needs *llb.NeedsBuilderError
 	if errors.As(err, &needs) {
+		if len(b.asked.ByIdentity) > 0 {
+			return nil, &VolatileError{needs.What}
+		}
 		return b.direct(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	before, err := rec.Stamp(ctx) // before the files are read: see below
-	if err != nil {
+	b.rec = rec
+	if b.stamp, err = rec.Stamp(ctx); err != nil { // before the files are read: see below
 		return nil, err
 	}
 	graph, err := rec.Graph(ctx)
@@ -118,20 +132,30 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	id := b.identity(graph)
+	if err := b.name(graph); err != nil {
+		return nil, err
+	}
+	b.tellUnpinned()
 	for _, w := range rec.Warnings {
 		b.Progress.Warn(&client.VertexWarning{Level: w.Opts.Level, Short: []byte(w.Message), Detail: w.Opts.Detail,
 			URL: w.Opts.URL, SourceInfo: w.Opts.SourceInfo, Range: w.Opts.Range})
 	}
-	if res := b.known(ctx, id); res != nil {
-		return res, nil
+	if res, err := b.known(ctx, id); res != nil || err != nil {
+		return res, err
 	}
-	res, err := b.make(ctx, rec)
+	res, err := b.there(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if res == nil {
+		res, err = b.make(ctx, rec)
+	}
 	if err != nil {
 		return nil, err
 	}
 	after, err := rec.Stamp(ctx)
 	switch {
-	case err != nil || after != before:
+	case err != nil || after != b.stamp:
 		b.Progress.Known("files changed while they were built: the result is not remembered")
 	case res.Descriptor.Digest != "" && id != "":
 		b.remember("image", id, rec, res.Descriptor, res.ConfigDigest)
@@ -142,6 +166,12 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 // make makes the image: by assembly where code comes last and the outputs are images, else by one solve.
 func (b *build) make(ctx context.Context, rec *llb.Recording) (*Result, error) {
 	img := b.req.Plan.Image
+	if img != nil {
+		var err error
+		if rec, err = rec.WithImageID(b.imageID); err != nil {
+			return nil, err
+		}
+	}
 	if img == nil || !b.req.Outputs.assembled() || b.req.Options.NoCache {
 		return b.solve(ctx, rec)
 	}
@@ -213,7 +243,7 @@ func (b *build) identity(g *llb.Graph) digest.Digest {
 		b.Progress.Known("only a builder can tell whether this changed: " + v[0])
 		return ""
 	}
-	return digest.FromString("image/1 oci gzip\n" + g.Identity().String())
+	return digest.FromString("image/2 oci gzip\n" + g.Identity().String())
 }
 
 // platform is what the builder builds for by itself. Where that is not known yet it is asked and remembered.
@@ -231,7 +261,7 @@ var errOtherPlatform = errors.New("the builder builds for another platform than 
 // checkPlatform asks the builder, once it is open, whether what was remembered of it still holds: an
 // address like 127.0.0.1:1234 may lead to another one each day.
 func (b *build) checkPlatform(ctx context.Context) error {
-	if b.Platform.OS != "" || b.assumed.OS == "" {
+	if b.provider.Platform.OS != "" || b.assumed.OS == "" {
 		return nil
 	}
 	p, err := b.askPlatform(ctx)
@@ -254,7 +284,7 @@ func (b *build) askPlatform(ctx context.Context) (ocispecs.Platform, error) {
 		return ocispecs.Platform{}, fmt.Errorf("%s names no platform that it builds for", b.builder.Name())
 	}
 	p := workers[0].Platforms[0]
-	_ = cache.Builders(b.Cache).Put(b.BuilderKey, cache.Builder{Platform: platforms.FormatAll(p)}) // only memory
+	_ = cache.Builders(b.Cache).Put(b.provider.Key, cache.Builder{Platform: platforms.FormatAll(p)}) // only memory
 	return p, nil
 }
 
@@ -266,10 +296,10 @@ func (b *build) needsBuilder() bool {
 }
 
 func (b *build) rememberedPlatform() (ocispecs.Platform, bool) {
-	if b.Platform.OS != "" {
-		return b.Platform, true
+	if b.provider.Platform.OS != "" {
+		return b.provider.Platform, true
 	}
-	r, ok := cache.Builders(b.Cache).Get(b.BuilderKey)
+	r, ok := cache.Builders(b.Cache).Get(b.provider.Key)
 	if !ok {
 		return ocispecs.Platform{}, false
 	}
@@ -280,7 +310,7 @@ func (b *build) rememberedPlatform() (ocispecs.Platform, bool) {
 // open starts or dials the builder once.
 func (b *build) open(ctx context.Context) (*client.Client, error) {
 	b.opening.Do(func() {
-		if b.builder, b.openErr = b.Open(ctx); b.openErr == nil {
+		if b.builder, b.openErr = b.provider.Open(ctx, b.provider.Why); b.openErr == nil {
 			b.client, b.openErr = b.builder.Client(ctx)
 		}
 	})

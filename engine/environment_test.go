@@ -40,7 +40,7 @@ func (f *fixture) plan(dir string, code ...llb.Step) *llb.Plan {
 // environment is what the builder would be asked for.
 func (f *fixture) environment(req Request) *environment {
 	f.t.Helper()
-	b := &build{Engine: f.engine, req: req, resolver: resolver{f.engine.Registry.NewResolver()}}
+	b := f.start(req)
 	env, code := req.Plan.Image.Split()
 	rec, err := b.record(f.t.Context(), env.BuildFunc(req.Options))
 	check(f.t, err)
@@ -64,8 +64,12 @@ func (f *fixture) findEnvironment(req Request, e *environment) {
 // recorded is the config that llb makes for the whole image.
 func (f *fixture) recorded(req Request, i int) v1.Config {
 	f.t.Helper()
-	b := &build{Engine: f.engine, req: req, resolver: resolver{f.engine.Registry.NewResolver()}}
+	b := f.start(req)
 	rec, err := b.record(f.t.Context(), b.buildFunc())
+	check(f.t, err)
+	g, err := rec.Graph(f.t.Context())
+	check(f.t, err)
+	rec, err = rec.WithImageID(g.Identity())
 	check(f.t, err)
 	var c v1.ConfigFile
 	check(f.t, json.Unmarshal(rec.Images[i].Config, &c))

@@ -46,9 +46,10 @@ type server struct {
 	*httptest.Server
 	host string
 
-	mu   sync.Mutex
-	log  []string
-	hook func(r *http.Request) // runs before each request
+	mu     sync.Mutex
+	log    []string
+	hook   func(r *http.Request) // runs before each request
+	denied string                // path prefix that nobody may read, "" for none
 }
 
 func newServer(t *testing.T) *server {
@@ -58,10 +59,14 @@ func newServer(t *testing.T) *server {
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.log = append(s.log, r.Method+" "+r.URL.Path)
-		hook := s.hook
+		hook, denied := s.hook, s.denied
 		s.mu.Unlock()
 		if hook != nil {
 			hook(r)
+		}
+		if denied != "" && strings.HasPrefix(r.URL.Path, denied) && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			w.WriteHeader(http.StatusForbidden)
+			return
 		}
 		inner.ServeHTTP(w, r)
 	}))
@@ -75,6 +80,13 @@ func (s *server) on(hook func(*http.Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook, s.log = hook, nil
+}
+
+// refuse makes the registry deny to read what is below a path; "" denies nothing.
+func (s *server) refuse(prefix string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = prefix
 }
 
 // requests are those since the last call of on, without pings.
@@ -193,15 +205,23 @@ func (f *fixture) newMachine() {
 	f.t.Cleanup(func() { store.Close() })
 	f.cache = store
 	f.engine = &Engine{
-		Registry:   registry.New(registry.Options{Cache: store, Keychain: registry.StaticKeychain(nil)}),
-		Cache:      store,
-		Platform:   amd64,
-		BuilderKey: "test",
-		Open: func(context.Context) (Builder, error) {
+		Registry: registry.New(registry.Options{Cache: store, Keychain: registry.StaticKeychain(nil)}),
+		Cache:    store,
+		Builders: Builders{{Name: "test", Key: "test", Platform: amd64, Open: func(context.Context, string) (Builder, error) {
 			f.opened.Add(1)
 			return nil, errNoBuilder
-		},
+		}}, Noop()},
 	}
+}
+
+// start is the state of a build of the request before anything was done for it.
+func (f *fixture) start(req Request) *build {
+	f.t.Helper()
+	b := newBuild(f.engine, req)
+	choice, err := f.engine.Choose(f.t.Context(), req)
+	check(f.t, err)
+	b.provider = choice
+	return b
 }
 
 // build runs one build and returns what it says about steps.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/containerd/platforms"
@@ -17,31 +18,40 @@ import (
 
 // known ends a build whose result is remembered and still in the registry. The cost is one HEAD per tag;
 // a tag that was moved or deleted is put back if the image itself is still there.
-func (b *build) known(ctx context.Context, id digest.Digest) *Result {
+// A nil Result without an error says that it is not known.
+func (b *build) known(ctx context.Context, id digest.Digest) (*Result, error) {
 	out := b.req.Outputs
 	if id == "" || !out.Push || len(out.Exports) > 0 || b.req.Force || b.req.Options.NoCache {
-		return nil
+		return nil, nil
 	}
 	rec, ok := cache.Results(b.Cache).Get("image " + id.String())
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	eg, ctx := errgroup.WithContext(ctx)
 	for _, n := range out.Names {
 		eg.Go(func() error { return b.standing(ctx, n, rec.Descriptor) })
 	}
-	if err := eg.Wait(); err != nil {
-		return nil // the way through the builder says what is wrong, if something is
+	switch err := eg.Wait(); {
+	case err == nil:
+		b.Progress.Known("known: nothing to build, nothing to push")
+		return b.standingResult(rec.Descriptor, rec.ConfigDigest), nil
+	case b.req.FailFast && absent(err).Exists == Unknown:
+		return nil, &UnknownError{Names: joinNames(out), Reason: err.Error()}
 	}
-	b.Progress.Known("known: nothing to build, nothing to push")
-	res := &Result{Descriptor: rec.Descriptor, ConfigDigest: rec.ConfigDigest, How: HowKnown}
-	for _, n := range out.Names {
+	return nil, nil // the way through the builder says what is wrong, if something is
+}
+
+// standingResult is the result of a build for which nothing had to be done.
+func (b *build) standingResult(desc ocispecs.Descriptor, config string) *Result {
+	res := &Result{Descriptor: desc, ConfigDigest: config, How: HowKnown}
+	for _, n := range b.req.Outputs.Names {
 		res.Names = append(res.Names, n.String())
 	}
 	return res
 }
 
-var errMoved = errors.New("the registry does not have it")
+var errMoved = fmt.Errorf("the image itself: %w", registry.ErrNotFound)
 
 // standing makes sure that a name stands for the image.
 func (b *build) standing(ctx context.Context, n reference.NamedTagged, desc ocispecs.Descriptor) error {
@@ -52,8 +62,10 @@ func (b *build) standing(ctx context.Context, n reference.NamedTagged, desc ocis
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
-	if _, err := b.Registry.Head(ctx, byDigest(n.Name(), desc.Digest)); err != nil {
+	if _, err := b.Registry.Head(ctx, byDigest(n.Name(), desc.Digest)); errors.Is(err, registry.ErrNotFound) {
 		return errMoved
+	} else if err != nil {
+		return err
 	}
 	return b.tag(ctx, n, desc)
 }

@@ -24,7 +24,7 @@ func TestUnreadableCodeIsAnErrorBeforeTheBuilder(t *testing.T) {
 	e := f.know(req, "etc/")
 	f.on(func(r *http.Request) {})
 	dir := req.Plan.Locals["context"].Dir
-	b := &build{Engine: f.engine, req: req, resolver: resolver{f.engine.Registry.NewResolver()}}
+	b := f.start(req)
 	check(t, os.RemoveAll(filepath.Join(dir, "src")))
 	var needs *needsBuilder
 	_, err := b.knownEnvironment(t.Context(), e)
@@ -96,7 +96,7 @@ func TestGraphNeedsNoBuilder(t *testing.T) {
 func TestPlatformOfTheBuilder(t *testing.T) {
 	f := newFixture(t)
 	f.base(amd64, arm64)
-	f.engine.Platform = ocispecs.Platform{}
+	f.engine.Builders[0].Platform = ocispecs.Platform{}
 	req := f.onlyEnvironment("app:1")
 	f.needs(req, "a builder whose platform is not known")
 	check(t, cache.Builders(f.cache).Put("test", cache.Builder{Platform: "linux/arm64"}))
@@ -111,7 +111,7 @@ func TestPlatformOfTheBuilder(t *testing.T) {
 func TestWrongSourceDoesNotWaitForTheBuilder(t *testing.T) {
 	f := newFixture(t)
 	f.base()
-	f.engine.Open = func(ctx context.Context) (Builder, error) {
+	f.engine.Builders[0].Open = func(ctx context.Context, _ string) (Builder, error) {
 		select { // a builder out of reach: the dial takes its time
 		case <-ctx.Done():
 			return nil, ctx.Err()

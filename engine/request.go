@@ -4,6 +4,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/session/secrets"
+	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -18,12 +19,23 @@ type Request struct {
 	Outputs Outputs
 	// Force builds even when the result is known; steps that a builder has in its cache do not run again.
 	Force bool
+	// Emulate runs all steps on the platform that they are for, also those that could run natively.
+	Emulate bool
+	// FailFast makes it an error when a registry cannot tell whether the image exists.
+	FailFast bool
+	// Builder is the name of the provider to use; "" leaves it to the source and to the priorities.
+	Builder string
+	// Pins are the digests that a lock has for tags; nil when there is no lock.
+	Pins Pins
 }
 
 // Outputs say where a result goes. None at all leaves it in the builder's cache.
 type Outputs struct {
 	// Names are the image's names with their tags.
 	Names []reference.NamedTagged
+	// ByIdentity are further names, whose tags are made from the identity. An image that a registry has under
+	// such a name is the one that would be built.
+	ByIdentity []IdentityName
 	// Push brings the image to the registries of Names.
 	Push bool
 	// Exports are files and folders on this machine.
@@ -75,8 +87,10 @@ type Result struct {
 	Descriptor ocispecs.Descriptor
 	// ConfigDigest is the digest of the image config of a single image, "" for an index.
 	ConfigDigest string
-	// Names that the image has now in registries.
+	// Names that the image has now in registries; of a base that was taken as it is, its reference by digest.
 	Names []string
+	// Identity is the image's identity, "" when it has none; see [Engine.Identify].
+	Identity digest.Digest
 	// How says in a few words what had to be done: see the How constants.
 	How How
 	// Builder is the name of the builder that was used, "" for none.
@@ -91,4 +105,5 @@ const (
 	HowKnown     How = "known"     // nothing but the tag was looked at
 	HowAssembled How = "assembled" // code was put on a known environment image, without a builder
 	HowSolved    How = "solved"    // a builder was reached
+	HowBase      How = "base"      // nothing was built: the base image is the result
 )

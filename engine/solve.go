@@ -36,14 +36,16 @@ func (b *build) mayPush(ctx context.Context) error {
 
 // solve has the builder make the whole image and all outputs.
 func (b *build) solve(ctx context.Context, rec *llb.Recording) (*Result, error) {
-	return b.export(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, nil) }, platformAttrs(rec))
+	return nativeFirst(ctx, b, b.req.Plan.Image, rec, func(rec *llb.Recording) (*Result, error) {
+		return b.export(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, nil) }, platformAttrs(rec))
+	})
 }
 
 // direct runs the frontend against the builder, for what cannot be recorded.
 func (b *build) direct(ctx context.Context) (*Result, error) {
 	return b.export(ctx, func(m llb.Machine) gateway.BuildFunc {
 		return func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
-			return b.buildFunc()(ctx, &machineClient{Client: c, machine: m})
+			return b.buildFunc()(ctx, &machineClient{Client: &pinnedClient{Client: c, build: b}, machine: m})
 		}
 	}, b.req.Plan.Attrs)
 }
@@ -102,6 +104,9 @@ func (b *build) moveTags(ctx context.Context, res *Result) error {
 	if !b.req.Outputs.Push {
 		return nil
 	}
+	if err := b.stillTrue(ctx); err != nil {
+		return err
+	}
 	for _, n := range b.req.Outputs.Names {
 		err := b.Progress.Step("tag "+reference.FamiliarString(n), func() error { return b.tag(ctx, n, res.Descriptor) })
 		if err != nil {
@@ -147,7 +152,7 @@ func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildF
 	if b.Auth != nil {
 		opt.Session = append(opt.Session, b.Auth)
 	}
-	resp, err := c.Build(ctx, opt, "ibuild", build(machine), b.Progress.Solve())
+	resp, err := c.Build(ctx, opt, "ibuild", build(machine), b.steps.tee(b.Progress.Solve()))
 	if err != nil {
 		return nil, err
 	}

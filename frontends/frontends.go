@@ -11,9 +11,9 @@ import (
 	"strings"
 
 	"github.com/ibuild/ibuild/frontends/dockerfile"
+	"github.com/ibuild/ibuild/frontends/notebook"
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec"
-	"github.com/ibuild/ibuild/frontends/uvscript"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/util/suggest"
 )
@@ -41,6 +41,8 @@ type Frontend struct {
 	Named func(name string) bool
 	// Holds says whether a text is of this kind; it is asked when no frontend knows the name.
 	Holds func(data []byte) bool
+	// Limit is how many bytes a file that is Named may have; 0 is that of scripts.
+	Limit int64
 	// Plan makes the plan. context is the folder that was given, "" when a file was given alone.
 	Plan func(o Options, context string, src source.Source) (*llb.Plan, error)
 }
@@ -49,6 +51,7 @@ type Frontend struct {
 func All() []Frontend {
 	return []Frontend{
 		{Name: "uvscript", Named: scriptNamed, Holds: isScript, Plan: planScript},
+		{Name: "notebook", Named: notebookNamed, Holds: isNotebook, Limit: notebook.Limit, Plan: planNotebook},
 		{Name: "dockerfile", Files: []string{"Dockerfile", "dockerfile", "Containerfile"}, Named: dockerfile.Named, Holds: dockerfile.Holds, Plan: planDockerfile},
 		{Name: "spec", Files: []string{"image.yaml", "image.yml"}, Named: specNamed, Holds: isSpec, Plan: planSpec},
 	}
@@ -106,7 +109,7 @@ func (o Options) read() (context string, src source.Source, err error) {
 		if o.File != "" {
 			return "", src, &source.Error{File: o.Source, Msg: "-f needs a folder", Hint: "give the folder as the source, or leave -f out"}
 		}
-		src, err = source.Read(o.Source, source.ScriptLimit)
+		src, err = source.Read(o.Source, limit(o.Source))
 		return "", src, err
 	}
 	switch o.File {
@@ -115,9 +118,19 @@ func (o Options) read() (context string, src source.Source, err error) {
 	case "-":
 		src, err = source.ReadStdin(o.Stdin, o.Source, source.ScriptLimit)
 	default:
-		src, err = source.Read(o.File, source.ScriptLimit)
+		src, err = source.Read(o.File, limit(o.File))
 	}
 	return o.Source, src, err
+}
+
+// limit is how many bytes a file may have, by its name.
+func limit(name string) int64 {
+	for _, f := range All() {
+		if f.Named(name) && f.Limit > 0 {
+			return f.Limit
+		}
+	}
+	return source.ScriptLimit
 }
 
 // find looks for the one file in a folder that says how to build it.
@@ -159,15 +172,12 @@ func (o Options) choose(src source.Source) (Frontend, error) {
 			return f, nil
 		}
 	}
-	if strings.HasSuffix(src.Name, ".ipynb") {
-		return Frontend{}, &source.Error{File: src.Name, Msg: "notebooks are not supported yet", Hint: "export it as a script"}
-	}
 	for _, f := range All() {
 		if f.Holds(src.Data) {
 			return f, nil
 		}
 	}
-	return Frontend{}, &source.Error{File: src.Name, Msg: "this is neither a Dockerfile, an image spec (YAML) nor a Python script",
+	return Frontend{}, &source.Error{File: src.Name, Msg: "this is neither a Dockerfile, an image spec (YAML), a Python script nor a notebook",
 		Hint: "say what it is with --frontend " + strings.Join(names(), "|")}
 }
 
@@ -230,7 +240,22 @@ func planScript(o Options, _ string, src source.Source) (*llb.Plan, error) {
 	if err := o.onlyDockerfiles(src, "a uv script"); err != nil {
 		return nil, err
 	}
-	return uvscript.Load(src)
+	return spec.LoadScript(src)
+}
+
+// planNotebook builds the script that a notebook's code cells make.
+func planNotebook(o Options, _ string, src source.Source) (*llb.Plan, error) {
+	if err := o.onlyDockerfiles(src, "a notebook"); err != nil {
+		return nil, err
+	}
+	nb, err := notebook.Read(src)
+	if err != nil {
+		return nil, err
+	}
+	script := src
+	script.Data = nb.Script
+	plan, err := spec.LoadGenerated(script, "notebook", strings.TrimSuffix(src.Base(), ".ipynb")+".py")
+	return plan, nb.Rewrite(err)
 }
 
 func planSpec(o Options, _ string, src source.Source) (*llb.Plan, error) {
@@ -244,6 +269,13 @@ func scriptNamed(name string) bool { return strings.HasSuffix(name, ".py") }
 
 func isScript(data []byte) bool {
 	return bytes.HasPrefix(data, []byte("# /// script")) || bytes.Contains(data, []byte("\n# /// script"))
+}
+
+func notebookNamed(name string) bool { return strings.HasSuffix(name, ".ipynb") }
+
+// isNotebook looks for a JSON object with cells.
+func isNotebook(data []byte) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && bytes.Contains(data, []byte(`"nbformat"`))
 }
 
 func specNamed(name string) bool {

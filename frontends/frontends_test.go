@@ -73,8 +73,8 @@ func TestDetection(t *testing.T) {
 		{name: "a Dockerfile by content", o: Options{Source: at("files/build")}, kind: "Dockerfile", context: at("files")},
 		{name: "a spec by name", o: Options{Source: at("files/env.yaml")}, kind: "image spec"},
 		{name: "a spec by the other name", o: Options{Source: at("files/env.yml")}, kind: "image spec"},
-		{name: "a notebook", o: Options{Source: at("files/n.ipynb")}, err: "notebooks are not supported yet"},
-		{name: "a text", o: Options{Source: at("files/text")}, err: "this is neither a Dockerfile, an image spec (YAML) nor a Python script; say what it is with --frontend uvscript|dockerfile|spec"},
+		{name: "a notebook", o: Options{Source: at("files/n.ipynb")}, err: "this is not a notebook: it has no \"nbformat\""},
+		{name: "a text", o: Options{Source: at("files/text")}, err: "this is neither a Dockerfile, an image spec (YAML), a Python script nor a notebook; say what it is with --frontend uvscript|notebook|dockerfile|spec"},
 		{name: "a binary", o: Options{Source: at("files/binary")}, err: "this is neither a Dockerfile"},
 		{name: "an empty file", o: Options{Source: at("files/empty")}, err: "this is neither a Dockerfile"},
 		{name: "a shell script", o: Options{Source: at("files/run.sh")}, err: "this is neither a Dockerfile"},
@@ -98,7 +98,7 @@ func TestDetection(t *testing.T) {
 		{name: "latin-1", o: Options{Source: "-"}, stdin: "FROM a\n# \xe4\n", err: "<stdin>:2:3: the byte 0xe4 is not UTF-8"},
 
 		{name: "an unknown frontend", o: Options{Source: at("files/train.py"), Frontend: "dokerfile"}, err: `there is no frontend "dokerfile"; did you mean dockerfile?`},
-		{name: "an unknown frontend, far off", o: Options{Source: at("files/train.py"), Frontend: "bazel"}, err: `there is no frontend "bazel"; known are uvscript, dockerfile, spec`},
+		{name: "an unknown frontend, far off", o: Options{Source: at("files/train.py"), Frontend: "bazel"}, err: `there is no frontend "bazel"; known are uvscript, notebook, dockerfile, spec`},
 		{name: "an unknown frontend for a folder", o: Options{Source: at("docker"), Frontend: "dokerfile"}, err: `there is no frontend "dokerfile"; did you mean dockerfile?`},
 		{name: "the script's frontend for a folder", o: Options{Source: at("files"), Frontend: "uvscript"}, err: "give the file"},
 
@@ -174,8 +174,8 @@ func TestAll(t *testing.T) {
 			t.Errorf("%s is not whole", f.Name)
 		}
 	}
-	if !slices.Equal(names, []string{"uvscript", "dockerfile", "spec"}) {
-		t.Errorf("the frontends are %v; issue 2 and --help name them", names)
+	if !slices.Equal(names, []string{"uvscript", "notebook", "dockerfile", "spec"}) {
+		t.Errorf("the frontends are %v; --help names them", names)
 	}
 }
 

@@ -22,7 +22,8 @@ type Config struct{ img *dockerspec.DockerOCIImage }
 func EditConfig(img *dockerspec.DockerOCIImage) *Config { return &Config{img: img} }
 
 // ParseConfig reads a base image's config; no bytes make the config of the empty image. ONBUILD triggers
-// are dropped: a spec never runs commands that it does not show.
+// are dropped: a spec never runs commands that it does not show. So is the base's own identity: an image on
+// top of another is not that other one.
 func ParseConfig(data []byte, platform ocispecs.Platform) (*Config, error) {
 	c := &Config{img: &dockerspec.DockerOCIImage{}}
 	if len(data) > 0 {
@@ -34,6 +35,7 @@ func ParseConfig(data []byte, platform ocispecs.Platform) (*Config, error) {
 	}
 	c.img.Platform = platform
 	c.img.Config.OnBuild = nil
+	c.unsetEnv(ImageIDVariable)
 	return c, nil
 }
 
@@ -86,6 +88,8 @@ func (c *Config) Apply(s Step, epoch *time.Time) {
 		cfg.Entrypoint, cfg.Cmd = nonEmpty(s.Args), nil
 	case Cmd:
 		cfg.Cmd = nonEmpty(s.Args)
+	case Shell:
+		cfg.Shell = s.Args
 	case Label:
 		if cfg.Labels == nil {
 			cfg.Labels = map[string]string{}

@@ -23,6 +23,9 @@ type Options struct {
 	Epoch *time.Time
 	// NoCache makes every step run.
 	NoCache bool
+	// Native runs Python steps for another platform than the builder's without emulation where that can be
+	// done (see [Native]). The files are the same, the definition is not: identities are made without it.
+	Native bool
 }
 
 func (o Options) prefix(p ocispecs.Platform) string {

@@ -30,13 +30,16 @@ import (
 type Local struct {
 	Dir   string            // path on this machine; never becomes part of a definition
 	Files map[string][]byte // in place of Dir: contents by slash-separated name
+	// PlainModes shows files with the modes 0644 or 0755 and folders with 0755: what one user's umask has made
+	// of a checkout is no difference to another's.
+	PlainModes bool
 
 	sums *sums // see Plan.WithSums
 }
 
 // Equal says whether l and o are the same files, whatever is remembered of them.
 func (l Local) Equal(o Local) bool {
-	return l.Dir == o.Dir && (l.Files == nil) == (o.Files == nil) && maps.EqualFunc(l.Files, o.Files, bytes.Equal)
+	return l.Dir == o.Dir && l.PlainModes == o.PlainModes && (l.Files == nil) == (o.Files == nil) && maps.EqualFunc(l.Files, o.Files, bytes.Equal)
 }
 
 // FS is the file system that is sent to builders. Links are sent as links, never followed out of Dir.
@@ -293,7 +296,7 @@ func stat(name string, i fs.FileInfo) *fstypes.Stat {
 
 // CopyFS is exactly what a Copy step sees of its local source, with paths from the source's own root.
 func CopyFS(l Local, s Copy) (fsutil.FS, error) {
-	src := localSource{name: s.Local, local: l, attrs: copyRules(s.Src, s.Dir, s.Exclude)}
+	src := localSource{name: s.Local, local: l, attrs: s.rules()}
 	return src.files()
 }
 

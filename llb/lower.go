@@ -1,6 +1,7 @@
 package llb
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	bk "github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
@@ -26,8 +28,9 @@ type lowering struct {
 	client   gateway.Client
 	sources  []*bk.SourceMap
 	config   *Config
-	state    bk.State
-	tools    map[string]bk.State // images that are mounted, by reference
+	state    tree
+	native   *ocispecs.Platform  // the builder's own, where native steps run; nil when all are emulated
+	tools    map[string]bk.State // images that are mounted, by reference and platform
 }
 
 func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platform, opt Options) (*lowering, error) {
@@ -38,6 +41,7 @@ func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platfo
 	if err := l.base(ctx); err != nil {
 		return nil, l.img.at(img.Base.Lines, err)
 	}
+	l.startTwin(ctx)
 	for i := 0; i < len(img.Steps); {
 		n, err := l.next(ctx, img.Steps[i:])
 		if err != nil {
@@ -63,24 +67,30 @@ func (img *Image) at(where Lines, err error) error {
 func (l *lowering) base(ctx context.Context) (err error) {
 	ref := l.img.Base.Ref
 	if ref == "" || ref == "scratch" {
-		l.state = bk.Scratch().Platform(l.platform)
+		l.state.State = bk.Scratch().Platform(l.platform)
 		l.config, err = ParseConfig(nil, l.platform)
 		return err
 	}
-	st, config, err := l.image(ctx, ref, "base image")
+	st, config, err := l.image(ctx, ref, "base image", l.platform)
+	if other := l.img.Base.Fallback; other != "" && cerrdefs.IsNotFound(err) {
+		if err := l.client.Warn(ctx, "", l.img.Base.FallbackWarning, gateway.WarnOpts{Level: 1}); err != nil {
+			return err
+		}
+		st, config, err = l.image(ctx, other, "base image", l.platform)
+	}
 	if err != nil {
 		return err
 	}
-	l.state = st
+	l.state.State = st
 	l.config, err = ParseConfig(config, l.platform)
 	return err
 }
 
 // image resolves a reference to a digest, so that what was resolved is what is pulled.
-func (l *lowering) image(ctx context.Context, ref, what string) (bk.State, []byte, error) {
+func (l *lowering) image(ctx context.Context, ref, what string, p ocispecs.Platform) (bk.State, []byte, error) {
 	_, dgst, config, err := l.client.ResolveImageConfig(ctx, ref, sourceresolver.Opt{
 		LogName:  fmt.Sprintf("[internal] resolve %s %s", what, ref),
-		ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &l.platform},
+		ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &p},
 	})
 	if err != nil {
 		return bk.State{}, nil, fmt.Errorf("%s %s: %w", what, ref, err)
@@ -88,7 +98,7 @@ func (l *lowering) image(ctx context.Context, ref, what string) (bk.State, []byt
 	if i := strings.IndexByte(ref, '@'); i < 0 {
 		ref += "@" + dgst.String()
 	}
-	return bk.Image(ref, bk.Platform(l.platform), bk.WithCustomName(what+" "+ref)), config, nil
+	return bk.Image(ref, bk.Platform(p), bk.WithCustomName(what+" "+ref)), config, nil
 }
 
 // next lowers the first step, or a group of steps that run side by side, and says how many it took.
@@ -147,7 +157,7 @@ func byKind(steps []Step) (packages, wheels []Step) {
 
 func (l *lowering) sideBySide(ctx context.Context, steps []Step) error {
 	start := l.state
-	parts := []bk.State{start}
+	parts, ends := []bk.State{start.State}, []bk.State{}
 	packages, wheels := byKind(steps)
 	for _, branch := range [][]Step{packages, wheels} {
 		end := start
@@ -158,25 +168,27 @@ func (l *lowering) sideBySide(ctx context.Context, steps []Step) error {
 			}
 			l.config.Apply(s, l.opt.Epoch)
 		}
-		parts = append(parts, bk.Diff(start, end, bk.Platform(l.platform)))
+		parts = append(parts, bk.Diff(start.State, end.State, bk.Platform(l.platform)))
+		ends = append(ends, end.State)
 	}
-	l.state = bk.Merge(parts, bk.Platform(l.platform), bk.WithCustomName("join OS packages and wheels"))
+	joined := bk.Merge(parts, bk.Platform(l.platform), bk.WithCustomName("join OS packages and wheels"))
+	l.state = l.follow(start, joined, ends...)
 	return nil
 }
 
-func (l *lowering) step(ctx context.Context, st bk.State, s Step) (bk.State, error) {
+func (l *lowering) step(ctx context.Context, t tree, s Step) (tree, error) {
 	switch s := s.(type) {
 	case Exec:
-		return l.exec(ctx, st, s)
+		return l.run(ctx, t, s)
 	case Copy:
-		return l.copy(st, s), nil
+		return l.follow(t, l.copy(t.State, s)), nil
 	case WriteFile:
-		return st.File(l.writeFile(s), l.constraints(Title(s), s.Lines)...), nil
+		return l.follow(t, t.File(l.writeFile(s), l.constraints(Title(s), s.Lines)...)), nil
 	case Workdir:
 		dir := l.config.Abs(s.Path)
-		return st.File(bk.Mkdir(dir, 0o755, bk.WithParents(true), l.created()), l.constraints(Title(s), s.Lines)...), nil
+		return l.follow(t, t.File(bk.Mkdir(dir, 0o755, bk.WithParents(true), l.created()), l.constraints(Title(s), s.Lines)...)), nil
 	}
-	return st, nil // the rest is config only
+	return t, nil // the rest is config only
 }
 
 func (l *lowering) writeFile(s WriteFile) *bk.FileAction {
@@ -216,7 +228,7 @@ func (l *lowering) copy(st bk.State, s Copy) bk.State {
 	if s.Owner != "" {
 		opts = append(opts, bk.WithUser(s.Owner))
 	}
-	src := localState(s.Local, s.Src, s.Dir, s.Exclude, l.opt.prefix(l.platform)+"read "+s.Src)
+	src := localState(s.Local, s.rules(), l.opt.prefix(l.platform)+"read "+s.Src)
 	dst := l.config.Abs(s.Dst)
 	if s.Dir {
 		dst += "/"
@@ -225,9 +237,8 @@ func (l *lowering) copy(st bk.State, s Copy) bk.State {
 }
 
 // localState is the local source that a Copy or a LocalMount reads.
-func localState(local, src string, dir bool, exclude []string, name string) bk.State {
+func localState(local string, rules map[string]string, name string) bk.State {
 	opts := []bk.LocalOption{bk.SharedKeyHint(local), bk.WithCustomName(name)}
-	rules := copyRules(src, dir, exclude)
 	for attr, set := range map[string]func([]string) bk.LocalOption{
 		pb.AttrIncludePatterns: bk.IncludePatterns, pb.AttrExcludePatterns: bk.ExcludePatterns,
 	} {
@@ -237,6 +248,18 @@ func localState(local, src string, dir bool, exclude []string, name string) bk.S
 		}
 	}
 	return bk.Local(local, opts...)
+}
+
+// rules are the attributes of the local source that holds what the step copies.
+func (s Copy) rules() map[string]string {
+	if !s.Dir || len(s.Only) == 0 {
+		return copyRules(s.Src, s.Dir, s.Exclude)
+	}
+	var list []string
+	for _, p := range s.Only {
+		list = append(list, literal(path.Join(s.Src, p)))
+	}
+	return map[string]string{pb.AttrIncludePatterns: jsonList(list)}
 }
 
 // copyRules are the attributes of the local source that holds what a Copy of src sees: all of the folder
@@ -285,8 +308,9 @@ func literal(p string) string {
 	return b.String()
 }
 
-func (l *lowering) exec(ctx context.Context, st bk.State, s Exec) (bk.State, error) {
-	opts := []bk.RunOption{bk.Args(s.Args), bk.Dir(l.config.Workdir())}
+// exec runs a step on the given platform, which is not always the image's: see [tree].
+func (l *lowering) exec(ctx context.Context, st bk.State, s Exec, on ocispecs.Platform) (bk.State, error) {
+	opts := []bk.RunOption{bk.Dir(l.config.Workdir())}
 	for _, kv := range l.config.img.Config.Env {
 		k, v, _ := strings.Cut(kv, "=")
 		opts = append(opts, bk.AddEnv(k, v))
@@ -294,10 +318,12 @@ func (l *lowering) exec(ctx context.Context, st bk.State, s Exec) (bk.State, err
 	if _, ok := l.config.Env("PATH"); !ok {
 		opts = append(opts, bk.AddEnv("PATH", defaultPath))
 	}
-	env := s.Env
+	env, args := s.Env, s.Args
 	if _, venv := l.config.Env("VIRTUAL_ENV"); s.SystemPython && !venv {
 		env = append(slices.Clone(env), "UV_SYSTEM_PYTHON=1", "UV_BREAK_SYSTEM_PACKAGES=1")
+		args = inSystemPython(args)
 	}
+	opts = append(opts, bk.Args(args))
 	for _, kv := range env {
 		k, v, _ := strings.Cut(kv, "=")
 		opts = append(opts, bk.AddEnv(k, v))
@@ -308,19 +334,19 @@ func (l *lowering) exec(ctx context.Context, st bk.State, s Exec) (bk.State, err
 	}
 	opts = append(opts, bk.User(user))
 	for _, m := range s.Mounts {
-		o, err := l.mount(ctx, m)
+		o, err := l.mount(ctx, m, on)
 		if err != nil {
 			return st, err
 		}
 		opts = append(opts, o)
 	}
-	for _, c := range l.constraints(s.Title, s.Lines) {
+	for _, c := range append(l.constraints(s.Title, s.Lines), bk.Platform(on)) {
 		opts = append(opts, c)
 	}
 	return st.Run(opts...).Root(), nil
 }
 
-func (l *lowering) mount(ctx context.Context, m Mount) (bk.RunOption, error) {
+func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk.RunOption, error) {
 	switch m.Kind {
 	case CacheMount:
 		id := l.opt.CacheNamespace + m.ID
@@ -333,13 +359,15 @@ func (l *lowering) mount(ctx context.Context, m Mount) (bk.RunOption, error) {
 		}
 		return bk.AddMount(m.Target, bk.Scratch(), bk.AsPersistentCacheDir(id, sharing)), nil
 	case ImageMount:
-		st, ok := l.tools[m.Ref]
+		key := m.Ref + " " + platforms.Format(on)
+		st, ok := l.tools[key]
 		if !ok {
 			var err error
-			if st, _, err = l.image(ctx, m.Ref, "tool image"); err != nil {
+			ref := cmp.Or(l.img.Tools[m.Ref], m.Ref)
+			if st, _, err = l.image(ctx, ref, "tool image", on); err != nil {
 				return nil, err
 			}
-			l.tools[m.Ref] = st
+			l.tools[key] = st
 		}
 		return bk.AddMount(m.Target, st, bk.SourcePath(m.Source), bk.Readonly), nil
 	case DataMount:
@@ -348,8 +376,12 @@ func (l *lowering) mount(ctx context.Context, m Mount) (bk.RunOption, error) {
 			bk.Platform(l.platform), bk.WithCustomName("[internal] "+name))
 		return bk.AddMount(m.Target, st, bk.SourcePath("/"+name), bk.Readonly), nil
 	case LocalMount:
-		st := localState(m.Local, m.Source, true, nil, "read "+m.Source)
-		return bk.AddMount(m.Target, st, bk.SourcePath(path.Join("/", m.Source)), bk.Readonly), nil
+		st := localState(m.Local, copyRules(m.Source, !m.File, m.Exclude), "read "+m.Source)
+		writes := bk.Readonly
+		if m.Scratch {
+			writes = bk.ForceNoOutput
+		}
+		return bk.AddMount(m.Target, st, bk.SourcePath(path.Join("/", m.Source)), writes), nil
 	case SecretMount:
 		return secret(m), nil
 	}

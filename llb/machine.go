@@ -64,7 +64,8 @@ func (m Machine) Secrets() map[string][]byte {
 }
 
 // Apply returns the definition with the machine's settings within reach of every step that executes
-// something. A variable that the step sets by itself stays as it is. The definition given is not changed.
+// something. A variable that the step sets by itself stays as it is, unless it names the image's own CA
+// bundle ([SystemCA]): the machine's is there instead. The definition given is not changed.
 func (m Machine) Apply(def *pb.Definition) (*pb.Definition, error) {
 	if m.Empty() {
 		return def, nil
@@ -75,6 +76,9 @@ func (m Machine) Apply(def *pb.Definition) (*pb.Definition, error) {
 			return
 		}
 		for _, name := range MachineEnv() {
+			if _, ca := m.Env[name]; ca {
+				ex.Meta.Env = slices.DeleteFunc(ex.Meta.Env, func(kv string) bool { return kv == name+"="+SystemCA })
+			}
 			if !setsEnv(ex.Meta, name) {
 				ex.Secretenv = append(ex.Secretenv, &pb.SecretEnv{ID: machineID + name, Name: name, Optional: true})
 			}

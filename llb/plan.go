@@ -27,14 +27,30 @@ type Plan struct {
 	Platforms []ocispecs.Platform
 	// Secrets that the definition mounts.
 	Secrets []SecretNeed
-	// Tag is the image name that the source itself asks for, "" for none.
+	// Tag is the image name that the source itself asks for, "" for none. Without a tag of its own it gets one
+	// from the identity.
 	Tag string
+	// TagFormat is what such a tag looks like; see [IdentityTag]. It means nothing for a Tag with a tag.
+	TagFormat string
+	// Builder is the name of the builder that the source asks for, "" for any; the caller's choice goes first.
+	Builder string
+	// Warnings are findings that do not stop the build, with their positions.
+	Warnings []error
+	// BuilderOptions are for the builder that the source itself asks for.
+	BuilderOptions map[string]string
+	// RegistryConfig is a docker config.json with the credentials to use, "" for the user's own.
+	RegistryConfig string
+	// CacheFrom are images whose cache a builder may use.
+	CacheFrom []string
+	// CA are certificates (PEM) that the image trusts, for steps on machines with a bundle of their own.
+	CA []byte
 }
 
 // SecretNeed is a secret that a step mounts, known before the build.
 type SecretNeed struct {
 	ID       string
 	Optional bool
+	File     string // on this machine, where the source itself says so; "" when the caller has to know
 	Lines    Lines
 }
 

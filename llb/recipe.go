@@ -22,6 +22,9 @@ const (
 	uvCache = "/run/ibuild/cache/uv"
 )
 
+// UVVersion is the release of uv in UVImage.
+func UVVersion() string { return UVImage[strings.LastIndexByte(UVImage, ':')+1:] }
+
 // PythonVersions that the Debian Python base supports, newest first.
 func PythonVersions() []string { return []string{"3.14", "3.13", "3.12", "3.11", "3.10"} }
 
@@ -42,7 +45,7 @@ exec "$1" venv --quiet --python "$4" "$5"`
 func DebianSetup(python string, at Lines) []Step {
 	return []Step{
 		Exec{
-			Title: "python " + python + ": virtual environment, user " + DefaultUser, Lines: at, Root: true, Kind: PythonSetup,
+			Title: "python " + python + ": virtual environment, user " + DefaultUser, Lines: at, Root: true, Kind: PythonSetup, Native: NativeAsIs,
 			Args:   []string{"/bin/sh", "-c", debianSetup, "sh", uvPath, DefaultUser, DefaultHome, python, VirtualEnv},
 			Env:    uvEnv(),
 			Mounts: uvMounts(),
@@ -118,6 +121,8 @@ type Pip struct {
 	Title        string
 	Packages     []string // PEP 508 requirements, passed as arguments
 	Requirements string   // path of a mounted requirements file, "" for none
+	Dir          string   // folder that relative paths in it begin in, "" for the workdir
+	Backend      string   // uv's --torch-backend, "" for none
 	Index        string   // index that replaces PyPI, "" for the machine's default
 	ExtraIndexes []string
 	Pre          bool
@@ -144,6 +149,12 @@ func (p Pip) Step() Exec {
 		args = append(args, "--only-binary", ":all:")
 		kind = WheelsOnly
 	}
+	if p.Backend != "" {
+		args = append(args, "--torch-backend", p.Backend)
+	}
+	if p.Dir != "" {
+		args = append(args, "--directory", p.Dir)
+	}
 	args = append(args, p.Args...)
 	if p.Requirements != "" {
 		args = append(args, "--requirements", p.Requirements)
@@ -157,7 +168,7 @@ func (p Pip) Step() Exec {
 	}
 	return Exec{
 		Title: title, Lines: p.Lines, Root: true, Kind: kind, Args: args,
-		Env: uvEnv(), Mounts: append(uvMounts(), p.Mounts...), SystemPython: true,
+		Env: uvEnv(), Mounts: append(uvMounts(), p.Mounts...), SystemPython: true, Native: NativeUV,
 	}
 }
 
@@ -176,7 +187,7 @@ func UVScript(header, lock []byte, at Lines, secrets ...Mount) Exec {
 		mounts = append(mounts, Mount{Kind: DataMount, Target: ScriptDir + "/script.py.lock", Data: lock})
 		title += " (locked)"
 	}
-	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(), Mounts: append(mounts, secrets...)}
+	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(), Mounts: append(mounts, secrets...), Native: NativeUV}
 }
 
 func uvEnv() []string {

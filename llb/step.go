@@ -37,6 +37,8 @@ type Image struct {
 	Locals map[string]Local
 	// Platforms that the source itself asks for; the caller's own choice goes first.
 	Platforms []ocispecs.Platform
+	// Tools are the references of helper images that are taken instead of ibuild's own choice, by the latter.
+	Tools map[string]string
 }
 
 // SourceFile is a text with positions, shown when a step that it asked for fails.
@@ -67,6 +69,8 @@ func (l Lines) ranges() []*pb.Range {
 type Base struct {
 	// Ref is an image reference; "" or "scratch" is the empty image.
 	Ref string
+	// Fallback is taken, with a warning, when there is no image Ref; "" when that is an error.
+	Fallback, FallbackWarning string
 	// Lines is where the source names it.
 	Lines Lines
 	// Python says that the base has a Python of its own before any step ran, so that Python steps
@@ -74,7 +78,7 @@ type Base struct {
 	Python bool
 }
 
-// Step is one of Exec, Copy, WriteFile, Env, Workdir, User, Entrypoint, Cmd or Label.
+// Step is one of Exec, Copy, WriteFile, Env, Workdir, User, Entrypoint, Cmd, Shell or Label.
 type Step interface{ lines() Lines }
 
 // Exec runs a command in the image. What it changes becomes one layer.
@@ -95,6 +99,8 @@ type Exec struct {
 	SystemPython bool
 	// Kind decides what may run side by side; see [Image.Lower].
 	Kind ExecKind
+	// Native says how the step can run for another platform than the builder's without emulation.
+	Native Native
 }
 
 // ExecKind groups the steps whose order can be given up without changing the result.
@@ -141,6 +147,11 @@ type Mount struct {
 	Ref    string // ImageMount: reference
 	Source string // ImageMount: path in that image; LocalMount: path in the local source
 	Local  string // LocalMount: name of the local source
+	File   bool   // LocalMount: Source is a file
+	// Exclude are .dockerignore patterns relative to Source (LocalMount of a folder).
+	Exclude []string
+	// Scratch lets the step write to a LocalMount; nothing of that is kept.
+	Scratch bool
 
 	Data []byte // DataMount
 
@@ -160,6 +171,9 @@ type Copy struct {
 	Src   string // path below it, slash-separated; "." is all of it
 	Dst   string // path in the image, relative to the workdir at this point: the file's or folder's own name there
 	Dir   bool   // Src is a folder
+	// Only are the files and links below Src that are brought, by their paths relative to it; none for all
+	// (Dir only).
+	Only []string
 	// Exclude are .dockerignore patterns relative to Src's folder (Dir only).
 	Exclude []string
 	// Owner is "uid:gid" or "uid"; names are looked up in the image by the builder.
@@ -213,6 +227,12 @@ type Cmd struct {
 	Args  []string
 }
 
+// Shell sets the shell that the image's config names (an extension of docker's). It runs nothing.
+type Shell struct {
+	Lines Lines
+	Args  []string
+}
+
 // Label sets a label.
 type Label struct {
 	Lines      Lines
@@ -228,6 +248,7 @@ func (s Workdir) lines() Lines     { return s.Lines }
 func (s User) lines() Lines        { return s.Lines }
 func (s Entrypoint) lines() Lines  { return s.Lines }
 func (s Cmd) lines() Lines         { return s.Lines }
+func (s Shell) lines() Lines       { return s.Lines }
 func (s Label) lines() Lines       { return s.Lines }
 
 // Split parts the image where its code begins: env ends with the last step that executes something

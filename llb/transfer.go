@@ -26,8 +26,9 @@ import (
 // A folder that becomes a link while it is read leads nowhere outside (os.Root).
 type contentFS struct {
 	fsutil.FS
-	dir  string
-	sums *sums
+	dir   string
+	sums  *sums
+	plain bool // see Local.PlainModes
 }
 
 // sums remembers the digests of files during one build. It is safe for concurrent use.
@@ -71,13 +72,13 @@ func newContentFS(l Local) (fsutil.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return contentFS{FS: files, dir: l.Dir, sums: l.withSums().sums}, nil
+	return contentFS{FS: files, dir: l.Dir, sums: l.withSums().sums, plain: l.PlainModes}, nil
 }
 
 // Walk implements fsutil.FS. A file is read when somebody asks for its information, so ignored ones are not.
 func (c contentFS) Walk(ctx context.Context, target string, do fs.WalkDirFunc) error {
 	return c.FS.Walk(ctx, target, func(p string, e fs.DirEntry, err error) error {
-		if e != nil && e.Type().IsRegular() {
+		if e != nil && (e.Type().IsRegular() || c.plain && e.IsDir()) {
 			e = contentEntry{DirEntry: e, path: p, files: c}
 		}
 		return do(p, e, err)
@@ -96,8 +97,15 @@ func (e contentEntry) Info() (fs.FileInfo, error) {
 		return nil, err
 	}
 	st, ok := info.Sys().(*fstypes.Stat)
-	if !ok || st.Linkname != "" { // a second name of a file that was visited before
+	if !ok {
 		return info, nil
+	}
+	if e.files.plain {
+		st = st.Clone()
+		st.Mode = plainMode(fs.FileMode(st.Mode))
+	}
+	if !fs.FileMode(st.Mode).IsRegular() || st.Linkname != "" { // a folder, or a second name of a file that was visited before
+		return &fsutil.StatInfo{Stat: st}, nil
 	}
 	sum, err := e.files.sum(e.path, st)
 	if err != nil {
@@ -106,6 +114,13 @@ func (e contentEntry) Info() (fs.FileInfo, error) {
 	st = st.Clone()
 	st.ModTime = time.Unix(0, st.ModTime).Unix()*int64(time.Second) + nanoseconds(sum)
 	return &fsutil.StatInfo{Stat: st}, nil
+}
+
+func plainMode(m fs.FileMode) uint32 {
+	if m.IsDir() || m&0o111 != 0 {
+		return uint32(m.Type() | 0o755)
+	}
+	return uint32(m.Type() | 0o644)
 }
 
 func nanoseconds(d digest.Digest) int64 {

@@ -12,13 +12,15 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // What an *Error is about, for errors.Is.
 var (
-	// ErrNotFound: the registry says that the image or repository is not there.
-	ErrNotFound = errors.New("not found")
+	// ErrNotFound: the registry says that the image or repository is not there. It is containerd's, which
+	// those understand who know nothing of this package.
+	ErrNotFound = errdefs.ErrNotFound
 	// ErrDenied: the registry wants (other) credentials for what was asked.
 	ErrDenied = errors.New("access denied")
 	// ErrUnreachable: no usable answer, after a few tries: connection refused,

@@ -2,20 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/platforms"
 	"github.com/ibuild/ibuild/engine"
-	"github.com/ibuild/ibuild/frontends"
-	"github.com/ibuild/ibuild/frontends/dockerfile"
-	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/urfave/cli/v2"
 )
@@ -51,8 +45,11 @@ func buildFlags() []cli.Flag {
 		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "auto, tty, plain, quiet or rawjson", EnvVars: []string{"BUILDKIT_PROGRESS"}},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the digest only"},
 		&cli.StringSliceFlag{Name: "secret", Usage: "`id=ID,src=FILE` or id=ID,env=NAME: a secret that steps may mount"},
-		&cli.BoolFlag{Name: "force", Usage: "build and push even when the result is known"},
+		&cli.BoolFlag{Name: "force", Usage: "build and push even when the result is known (IBUILD_FORCE=1, FLYTE_FORCE_PUSH_IMAGE_SPEC=1)"},
+		&cli.BoolFlag{Name: "fail-fast", Usage: "fail when a registry cannot tell whether the image exists (IBUILD_FAIL_FAST=1, FLYTE_IMG_FAST_FAIL=1)"},
+		&cli.BoolFlag{Name: "emulate", Usage: "run all steps for a foreign platform with emulation, also where that is not needed"},
 		&cli.BoolFlag{Name: "no-cache", Usage: "run every step"},
+		noLock(),
 	}
 }
 
@@ -69,11 +66,14 @@ func sourceFlags() []cli.Flag {
 	}
 }
 
+// noLock is the flag of the commands that take the digests of a lock.
+func noLock() cli.Flag {
+	return &cli.BoolFlag{Name: "no-lock", Usage: "ignore ibuild.lock and take what the tags of images point to now"}
+}
+
 // order is a command line, read.
 type order struct {
-	plan     *llb.Plan
-	options  llb.Options
-	outputs  engine.Outputs
+	req      engine.Request
 	secrets  []secretsprovider.Source
 	progress string
 }
@@ -88,19 +88,18 @@ func runBuild(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	say(o.progress, "%s: %s%s", o.plan.Name, o.plan.Kind, o.forPlatforms())
-	store, err := secretsprovider.NewStore(o.secrets)
-	if err != nil {
+	say(o.progress, "%s: %s%s", o.req.Plan.Name, o.req.Plan.Kind, o.forPlatforms())
+	warn(os.Stderr, o.progress, o.req.Plan)
+	if o.req.Secrets, err = secretsprovider.NewStore(o.secrets); err != nil {
 		return &usage{msg: err.Error()}
 	}
+	o.req.Machine = h.machine(c.Context, o.progress)
 	d, err := show(c.Context, o.progress)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	res, err := h.engine(o.progress, d.progress).Build(c.Context, engine.Request{
-		Plan: o.plan, Options: o.options, Machine: h.machine(c.Context, o.progress), Secrets: store, Outputs: o.outputs, Force: c.Bool("force"),
-	})
+	res, err := h.engine(o.progress, d.progress).Build(c.Context, o.req)
 	d.close()
 	if err != nil {
 		if c.Context.Err() != nil {
@@ -114,7 +113,7 @@ func runBuild(c *cli.Context) error {
 
 func (o *order) forPlatforms() string {
 	var names []string
-	for _, p := range o.options.Platforms {
+	for _, p := range o.req.Options.Platforms {
 		names = append(names, platforms.Format(p))
 	}
 	if len(names) == 0 {
@@ -130,7 +129,14 @@ func readOrder(c *cli.Context, h *house) (*order, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.plan, o.options, err = load(c, h, src); err != nil {
+	if o.req, err = load(c, h, src); err != nil {
+		return nil, err
+	}
+	o.req.Emulate = c.Bool("emulate")
+	if o.req.Force, err = readSwitch(c, "force", "IBUILD_FORCE", "FLYTE_FORCE_PUSH_IMAGE_SPEC"); err != nil {
+		return nil, err
+	}
+	if o.req.FailFast, err = readSwitch(c, "fail-fast", "IBUILD_FAIL_FAST", "FLYTE_IMG_FAST_FAIL"); err != nil {
 		return nil, err
 	}
 	if err := o.readOutputs(c); err != nil {
@@ -139,78 +145,37 @@ func readOrder(c *cli.Context, h *house) (*order, error) {
 	return o, o.readSecrets(c)
 }
 
-// load makes the plan and the caller's part of the definition.
-func load(c *cli.Context, h *house, src string) (*llb.Plan, llb.Options, error) {
-	var opt llb.Options
-	var err error
-	if opt.Platforms, err = parsePlatforms(c.StringSlice("platform")); err != nil {
-		return nil, opt, err
-	}
-	if opt.Epoch, err = epoch(); err != nil {
-		return nil, opt, err
-	}
-	opt.NoCache, opt.CacheNamespace = c.Bool("no-cache"), h.settings.CacheNamespace
-	args, err := parsePairs("--build-arg", c.StringSlice("build-arg"), true)
+func (o *order) readOutputs(c *cli.Context) error {
+	out := &o.req.Outputs
+	err := readNames(c, o.req.Plan, out)
 	if err != nil {
-		return nil, opt, err
-	}
-	labels, err := parsePairs("--label", c.StringSlice("label"), false)
-	if err != nil {
-		return nil, opt, err
-	}
-	var names []string
-	for _, p := range opt.Platforms {
-		names = append(names, platforms.FormatAll(p))
-	}
-	plan, err := frontends.Load(frontends.Options{
-		Source: src, Stdin: os.Stdin, File: c.String("file"), Frontend: c.String("frontend"),
-		Dockerfile: dockerfile.Options{
-			BuildArgs: args, Labels: labels, Target: c.String("target"), NoCache: opt.NoCache, Platforms: strings.Join(names, ","),
-			CacheNamespace: opt.CacheNamespace, Epoch: os.Getenv("SOURCE_DATE_EPOCH"), AllowSyntax: c.Bool("allow-syntax"),
-		},
-	})
-	if err != nil {
-		return nil, opt, err
-	}
-	if plan.Image != nil {
-		plan = plan.WithLabels(labels)
-		if len(opt.Platforms) == 0 {
-			opt.Platforms = plan.Platforms
-		}
-	}
-	return plan, opt, nil
-}
-
-func (o *order) readOutputs(c *cli.Context) (err error) {
-	tags := c.StringSlice("tag")
-	if len(tags) == 0 && o.plan.Tag != "" {
-		tags = []string{o.plan.Tag}
-	}
-	if o.outputs.Names, err = parseNames(tags); err != nil {
 		return err
 	}
 	exports, push, err := parseExports(c.StringSlice("output"))
 	if err != nil {
 		return err
 	}
-	o.outputs.Exports = exports
-	o.outputs.Push = push || c.Bool("push")
-	o.outputs.Digest = c.String("iidfile") != "" || c.String("metadata-file") != ""
-	if o.outputs.Push && len(o.outputs.Names) == 0 {
+	out.Exports = exports
+	out.Push = push || c.Bool("push")
+	out.Digest = c.String("iidfile") != "" || c.String("metadata-file") != ""
+	if out.Push && len(out.Names)+len(out.ByIdentity) == 0 {
 		return &usage{msg: "--push needs a name", hint: "add -t REGISTRY/NAME[:TAG]"}
 	}
-	if len(o.options.Platforms) > 1 {
+	if len(o.req.Options.Platforms) > 1 {
 		for _, e := range exports {
 			if e.Type == engine.DockerExport {
 				return &usage{msg: "-o type=docker holds one platform", hint: "take type=oci, or one --platform"}
 			}
 		}
 	}
-	if !o.outputs.Push && len(exports) == 0 {
+	if !out.Push && len(exports) == 0 && o.builder() != "noop" {
 		say(o.progress, "note: no output was asked for; the result stays in the builder's cache. Add --push or -o type=oci,dest=FILE")
 	}
 	return nil
 }
+
+// builder is the name of the builder that was asked for, "" for none.
+func (o *order) builder() string { return first(o.req.Builder, o.req.Plan.Builder) }
 
 // readSecrets checks that every secret that the source needs can be found, before anything is built.
 func (o *order) readSecrets(c *cli.Context) error {
@@ -219,7 +184,7 @@ func (o *order) readSecrets(c *cli.Context) error {
 		return err
 	}
 	o.secrets = sources
-	for _, need := range o.plan.Secrets {
+	for _, need := range o.req.Plan.Secrets {
 		if given[need.ID] {
 			continue
 		}
@@ -228,7 +193,7 @@ func (o *order) readSecrets(c *cli.Context) error {
 			say(o.progress, "secret %s: taken from %s", need.ID, first(src.FilePath, "$"+src.Env))
 			o.secrets = append(o.secrets, src)
 		} else if !need.Optional {
-			return &usage{msg: fmt.Sprintf("%s needs the secret %q, and it is nowhere (looked at: %s)", o.plan.Name, need.ID, strings.Join(looked, ", ")),
+			return &usage{msg: fmt.Sprintf("%s needs the secret %q, and it is nowhere (looked at: %s)", o.req.Plan.Name, need.ID, strings.Join(looked, ", ")),
 				hint: "give it with --secret id=" + need.ID + ",src=FILE or ,env=NAME"}
 		}
 	}
@@ -253,59 +218,4 @@ func findSecret(id string) (secretsprovider.Source, []string, bool) {
 		return secretsprovider.Source{ID: id, FilePath: file}, looked, true
 	}
 	return secretsprovider.Source{}, looked, false
-}
-
-func (o *order) sayResult(res *engine.Result, took time.Duration) {
-	how := map[engine.How]string{
-		engine.HowKnown:     "nothing changed: no builder was needed",
-		engine.HowAssembled: "only code changed: put together without a builder",
-		engine.HowSolved:    "built by " + res.Builder,
-	}[res.How]
-	if res.How == engine.HowAssembled && res.Builder != "" {
-		how = "environment built by " + res.Builder + ", code put on top"
-	}
-	say(o.progress, "%s, in %s", how, took.Round(time.Millisecond))
-	for _, n := range res.Names {
-		say(o.progress, "pushed %s@%s", n, res.Descriptor.Digest)
-	}
-	for _, e := range o.outputs.Exports {
-		if e.Dest != "-" {
-			say(o.progress, "wrote %s", e.Dest)
-		}
-	}
-}
-
-// metadata has the keys of `docker buildx build --metadata-file`.
-func metadata(res *engine.Result) map[string]any {
-	m := map[string]any{}
-	if res.Descriptor.Digest != "" {
-		m["containerimage.digest"], m["containerimage.descriptor"] = res.Descriptor.Digest, res.Descriptor
-	}
-	if res.ConfigDigest != "" {
-		m["containerimage.config.digest"] = res.ConfigDigest
-	}
-	if len(res.Names) > 0 {
-		m["image.name"] = strings.Join(res.Names, ",")
-	}
-	return m
-}
-
-func (o *order) writeResult(c *cli.Context, res *engine.Result) error {
-	var errs []error
-	if f := c.String("metadata-file"); f != "" {
-		data, err := json.MarshalIndent(metadata(res), "", "  ")
-		if err != nil {
-			return err
-		}
-		errs = append(errs, engine.WriteFile(f, append(data, '\n')))
-	}
-	if f := c.String("iidfile"); f != "" && res.Descriptor.Digest != "" {
-		id := first(res.ConfigDigest, res.Descriptor.Digest.String())
-		errs = append(errs, engine.WriteFile(f, []byte(id)))
-	}
-	archive := slices.ContainsFunc(o.outputs.Exports, func(e engine.Export) bool { return e.Dest == "-" })
-	if c.Bool("quiet") && res.Descriptor.Digest != "" && !archive {
-		fmt.Println(res.Descriptor.Digest)
-	}
-	return errors.Join(errs...)
 }

@@ -95,7 +95,19 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"build", filepath.Join(dir, "none")}, 2, "there is no such file or folder"},
 		{[]string{"build", dir + "/docker/none"}, 2, "there is no such file or folder"},
 		{[]string{"build", "--frontend", "dokerfile", docker}, 2, "did you mean dockerfile?"},
-		{[]string{"llb", "--format", "svg", docker}, 2, "ERROR: --format svg: json or dot\n"},
+		{[]string{"llb", "--format", "png", docker}, 2, "ERROR: --format png: json, dot or svg\n"},
+		{[]string{"build", "--builder", "cloudbuild", docker}, 2, "ERROR: the builder cloudbuild (asked for by --builder or IBUILD_BUILDER) cannot be used: it comes with a later version\nhint:  name another with --builder: remote, local, noop\n"},
+		{[]string{"build", "--builder", "remtoe", docker}, 2, "did you mean remote?"},
+		{[]string{"build", "--builder", "buildkitd:1234", docker}, 2, "hint:  "},
+		{[]string{"build", "--builder", "noop", docker}, 2, "takes the base image as it is, and "},
+		{[]string{"build", "--builder", "noop", "--push", "-t", "x", secret}, 2, "secret"},
+		{[]string{"lock"}, 2, "what to build is missing"},
+		{[]string{"lock", "--update", "--check", docker}, 2, "ERROR: --check writes nothing, so there is nothing to --update\n"},
+		{[]string{"lock", "--no-lock", docker}, 2, "ERROR: there is no flag --no-lock\n"},
+		{[]string{"exists", "--format", "yaml", docker}, 2, "ERROR: --format yaml: text or json\n"},
+		{[]string{"exists", docker}, 2, "names no image\nhint:  add -t REGISTRY/NAME[:TAG]\n"},
+		{[]string{"exists", "Not/A/Name"}, 2, "ERROR: Not/A/Name is no file or folder, and no name of an image"},
+		{[]string{"exists", "-t", "x", "ghcr.io/me/app"}, 2, "ERROR: -t is for a source"},
 		{[]string{"llb"}, 2, "what to build is missing"},
 		{[]string{"exec"}, 2, "ERROR: the command to run is missing\nhint:  ibuild exec -- COMMAND [ARGUMENT...]\n"},
 		{[]string{"exec", "--addr", "tcp://x:1", "--", "true"}, 2, "ERROR: --addr tcp://x:1: only sockets can be served\nhint:  write unix:///absolute/path\n"},
@@ -140,6 +152,9 @@ func TestExitCodes(t *testing.T) {
 		"setup":             {&embed.SetupError{Problem: "no runc", Hint: "apt-get install runc"}, 4, "ERROR: no runc\nhint:  apt-get install runc\n"},
 		"an address":        {&remote.ConfigError{Problem: "p", Hint: "h"}, 2, "ERROR: p\nhint:  h\n"},
 		"no builder":        {&remote.UnreachableError{Addr: "tcp://x:1", Cause: errors.New("refused"), Hint: "h"}, 4, "ERROR: the builder at tcp://x:1 cannot be reached: refused\nhint:  h\n"},
+		"no such builder":   {&engine.BuilderError{Msg: "m", Hint: "h"}, 2, "ERROR: m\nhint:  h\n"},
+		"no identity":       {&engine.VolatileError{Source: "https://x"}, 2, "hint:  give the image a name with a tag"},
+		"cannot tell":       {&engine.UnknownError{Names: "n", Reason: "r"}, 4, "ERROR: cannot tell whether n exists: r\nhint:  without --fail-fast"},
 		"cancelled":         {context.Canceled, 130, "ERROR: cancelled\n"},
 		"cancelled inside":  {fmt.Errorf("push: %w", context.Canceled), 130, "ERROR: cancelled\n"},
 		"a child":           {&childExit{code: 42}, 42, ""},
@@ -225,7 +240,7 @@ func TestOrderTexts(t *testing.T) {
 	if got := (&order{}).forPlatforms(); got != "" {
 		t.Errorf("%q", got)
 	}
-	o := &order{options: llb.Options{Platforms: []ocispecs.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}}}
+	o := &order{req: engine.Request{Options: llb.Options{Platforms: []ocispecs.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}}}}
 	if got := o.forPlatforms(); got != " for linux/amd64, linux/arm64" {
 		t.Errorf("%q", got)
 	}

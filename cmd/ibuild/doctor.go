@@ -65,11 +65,7 @@ func runDoctor(c *cli.Context) error {
 		return &childExit{code: exitBuild}
 	}
 	d.ok("ibuild", "%s, config %s", version, h.settings.File)
-	if h.remote != nil {
-		d.remote(c.Context, h)
-	} else {
-		d.embedded(c.Context, h)
-	}
+	d.builder(c.Context, h)
 	d.credentials()
 	d.machine(c.Context, h)
 	d.space("cache", h.cache.Dir())
@@ -79,14 +75,29 @@ func runDoctor(c *cli.Context) error {
 	return nil
 }
 
-func (d *checkup) remote(ctx context.Context, h *house) {
-	b, err := remote.Start(ctx, *h.remote)
+// builder starts the one that a build would take.
+func (d *checkup) builder(ctx context.Context, h *house) {
+	choice, err := h.engine("quiet", nil).Builders.Choose(ctx, h.builder, "--builder or IBUILD_BUILDER")
+	switch {
+	case err != nil:
+		d.fail("builder", err)
+	case choice.Name == remoteBuilder:
+		d.remote(ctx, h, choice.Why)
+	case choice.Name == localBuilder:
+		d.embedded(ctx, h, choice.Why)
+	default:
+		d.ok("builder", "%s (%s)", choice.Name, choice.Why)
+	}
+}
+
+func (d *checkup) remote(ctx context.Context, h *house, why string) {
+	b, err := remote.Start(ctx, h.remote)
 	if err != nil {
 		d.fail("builder", err)
 		return
 	}
 	defer b.Close()
-	d.ok("builder", "%s, BuildKit %s (%s)", b.Name(), b.About().BuildKit, h.why)
+	d.ok("builder", "%s, BuildKit %s (%s)", b.Name(), b.About().BuildKit, why)
 	if ps, err := b.Platforms(ctx); err == nil {
 		d.platforms(ps)
 	}
@@ -95,7 +106,7 @@ func (d *checkup) remote(ctx context.Context, h *house) {
 	}
 }
 
-func (d *checkup) embedded(ctx context.Context, h *house) {
+func (d *checkup) embedded(ctx context.Context, h *house, why string) {
 	e, err := embed.Start(ctx, h.embed)
 	if err != nil {
 		d.fail("builder", err)
@@ -107,7 +118,7 @@ func (d *checkup) embedded(ctx context.Context, h *house) {
 	if a.Rootless {
 		who = "an ordinary user, in a user namespace"
 	}
-	d.ok("builder", "in this process as %s, BuildKit %s (%s)", who, a.BuildKit, h.why)
+	d.ok("builder", "in this process as %s, BuildKit %s (%s)", who, a.BuildKit, why)
 	d.ok("snapshotter", "%s: %s", a.Snapshotter.Name, a.Snapshotter.Reason)
 	d.ok("runtime", "%s %s", a.Runtime.Path, a.Runtime.Version)
 	if !a.ProcessSandbox {

@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 
-	"github.com/ibuild/ibuild/engine"
 	"github.com/urfave/cli/v2"
 )
 
@@ -17,11 +17,13 @@ func llbCommand() *cli.Command {
 same work on every machine, with the files of local sources by their digest.
 
    ibuild llb train.py
-   ibuild llb --format dot --platform linux/arm64 . | dot -Tsvg > graph.svg`,
+   ibuild llb --format svg --platform linux/arm64 . > graph.svg
+   ibuild llb --identity image.yaml`,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "format", Value: "json", Usage: "json or dot"},
-			&cli.BoolFlag{Name: "identity", Usage: "print the digest that the result is remembered under"},
+			&cli.StringFlag{Name: "format", Value: "json", Usage: "json, dot (for Graphviz) or svg"},
+			&cli.BoolFlag{Name: "identity", Usage: "print the image's identity: the digest of all that decides what is in it"},
 			&cli.BoolFlag{Name: "no-cache", Usage: "as in build: every step runs"},
+			noLock(),
 		}, append(sourceFlags(), builderFlags()...)...),
 		Action:       runLLB,
 		OnUsageError: usageError,
@@ -30,8 +32,8 @@ same work on every machine, with the files of local sources by their digest.
 
 func runLLB(c *cli.Context) error {
 	format := c.String("format")
-	if format != "json" && format != "dot" {
-		return &usage{msg: fmt.Sprintf("--format %s: json or dot", format)}
+	if !slices.Contains([]string{"json", "dot", "svg"}, format) {
+		return &usage{msg: fmt.Sprintf("--format %s: json, dot or svg", format)}
 	}
 	src, err := oneArg(c, "")
 	if err != nil {
@@ -42,11 +44,12 @@ func runLLB(c *cli.Context) error {
 		return err
 	}
 	defer h.close()
-	plan, opt, err := load(c, h, src)
+	req, err := load(c, h, src)
 	if err != nil {
 		return err
 	}
-	g, err := h.engine("quiet", nil).Graph(c.Context, engine.Request{Plan: plan, Options: opt})
+	warn(os.Stderr, "", req.Plan)
+	g, err := h.engine("quiet", nil).Graph(c.Context, req)
 	if err != nil {
 		return err
 	}
@@ -56,6 +59,8 @@ func runLLB(c *cli.Context) error {
 		return nil
 	case format == "dot":
 		return g.WriteDOT(os.Stdout)
+	case format == "svg":
+		return g.WriteSVG(os.Stdout)
 	}
 	return g.WriteJSON(os.Stdout)
 }

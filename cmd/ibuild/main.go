@@ -45,7 +45,7 @@ with no Docker and no daemon on this machine, or on a remote BuildKit (--builder
    ibuild build -t ghcr.io/me/train --push train.py
    ibuild build -t me/app -o type=docker,dest=app.tar .
    ibuild doctor`,
-		Commands: []*cli.Command{buildCommand(), llbCommand(), execCommand(), doctorCommand()},
+		Commands: []*cli.Command{buildCommand(), existsCommand(), lockCommand(), llbCommand(), specCommand(), execCommand(), doctorCommand()},
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "config `FILE`", EnvVars: []string{"IBUILD_CONFIG"}},
 			&cli.BoolFlag{Name: "debug", Usage: "write BuildKit's own log to standard error", EnvVars: []string{"IBUILD_DEBUG"}},

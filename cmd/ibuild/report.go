@@ -80,6 +80,9 @@ func explain(err error) (code int, msg, hint string) {
 		setup    *embed.SetupError
 		reach    *remote.UnreachableError
 		address  *remote.ConfigError
+		builder  *engine.BuilderError
+		volatile *engine.VolatileError
+		unknown  *engine.UnknownError
 		exit     cli.ExitCoder
 	)
 	switch {
@@ -99,6 +102,12 @@ func explain(err error) (code int, msg, hint string) {
 		return exitReach, err.Error(), setup.Hint
 	case errors.As(err, &address):
 		return exitUsage, err.Error(), address.Hint
+	case errors.As(err, &builder):
+		return exitUsage, err.Error(), builder.Hint
+	case errors.As(err, &volatile):
+		return exitUsage, err.Error(), "give the image a name with a tag: -t NAME:TAG"
+	case errors.As(err, &unknown):
+		return exitReach, err.Error(), "without --fail-fast (IBUILD_FAIL_FAST, FLYTE_IMG_FAST_FAIL) it is built in this case"
 	case errors.As(err, &reach):
 		if reach.Credentials() {
 			return exitAuth, err.Error(), reach.Hint

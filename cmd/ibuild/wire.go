@@ -5,10 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/containerd/platforms"
 	"github.com/docker/cli/cli/config"
 	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/engine"
@@ -19,20 +16,8 @@ import (
 	"github.com/ibuild/ibuild/settings"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
-	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 )
-
-// builderFlags choose and reach the builder.
-func builderFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "builder", Usage: "`ADDRESS` of a buildkitd: unix://PATH or tcp://HOST:PORT; without it the build runs in this process", EnvVars: []string{"IBUILD_BUILDER", "BUILDKIT_HOST"}},
-		&cli.StringFlag{Name: "tls-ca", Usage: "`FILE` with the CA of the builder's certificate", EnvVars: []string{"IBUILD_TLS_CA"}},
-		&cli.StringFlag{Name: "tls-cert", Usage: "`FILE` with the client certificate", EnvVars: []string{"IBUILD_TLS_CERT"}},
-		&cli.StringFlag{Name: "tls-key", Usage: "`FILE` with the client certificate's key", EnvVars: []string{"IBUILD_TLS_KEY"}},
-		&cli.StringFlag{Name: "tls-server-name", Usage: "`NAME` that the builder's certificate has to be for", EnvVars: []string{"IBUILD_TLS_SERVER_NAME"}},
-	}
-}
 
 func engineFlags() []cli.Flag {
 	return []cli.Flag{
@@ -47,10 +32,12 @@ type house struct {
 	settings *settings.Config
 	cache    *cache.Store
 	registry *registry.Client
-	remote   *remote.Config // nil: the build runs in this process
+	remote   remote.Config // without an address when none is known
 	embed    embed.Config
-	why      string // why this builder
 	log      io.Writer
+
+	builder   string // the one that the command line names, "" for none
+	remoteWhy string // who names the remote one's address
 }
 
 func wire(c *cli.Context) (*house, error) {
@@ -81,7 +68,7 @@ func wire(c *cli.Context) (*house, error) {
 		Root: first(c.String("root"), cfg.Engine.Root), Snapshotter: first(c.String("snapshotter"), cfg.Engine.Snapshotter),
 		Runtime: first(c.String("runtime"), cfg.Engine.Runtime), Registries: cfg.Registry, Log: h.log, Debug: c.Bool("debug"),
 	}
-	h.chooseBuilder(c)
+	h.findRemote(c)
 	return h, nil
 }
 
@@ -96,40 +83,6 @@ func progressMode(c *cli.Context) string {
 	return c.String("progress")
 }
 
-func (h *house) chooseBuilder(c *cli.Context) {
-	b := h.settings.Builder
-	addr := c.String("builder")
-	switch {
-	case addr == "embedded" || addr == "in-process":
-		h.why = "asked for by --builder"
-		return
-	case addr != "":
-		h.why = "asked for by --builder or BUILDKIT_HOST"
-	case b.Addr != "":
-		addr, h.why = b.Addr, "named in "+h.settings.File
-	default:
-		h.why = "no --builder and no BUILDKIT_HOST"
-		return
-	}
-	if strings.HasPrefix(addr, "unix://") && !tlsFlags() {
-		// certificates in the environment or the config file are for builders that need them
-		h.remote = &remote.Config{Addr: addr}
-		return
-	}
-	h.remote = &remote.Config{
-		Addr:   addr,
-		CACert: first(c.String("tls-ca"), b.CA), Cert: first(c.String("tls-cert"), b.Cert), Key: first(c.String("tls-key"), b.Key),
-		ServerName: first(c.String("tls-server-name"), b.ServerName),
-	}
-}
-
-// tlsFlags says whether the command line itself names certificates.
-func tlsFlags() bool {
-	return slices.ContainsFunc(os.Args, func(a string) bool {
-		return strings.HasPrefix(strings.TrimLeft(a, "-"), "tls-") && strings.HasPrefix(a, "-")
-	})
-}
-
 func first(list ...string) string {
 	for _, s := range list {
 		if s != "" {
@@ -139,55 +92,10 @@ func first(list ...string) string {
 	return ""
 }
 
-// open starts the in-process engine or dials the remote builder.
-func (h *house) open(mode string) func(context.Context) (engine.Builder, error) {
-	return func(ctx context.Context) (engine.Builder, error) {
-		if h.remote != nil {
-			b, err := remote.Start(ctx, *h.remote)
-			if err != nil {
-				return nil, err
-			}
-			say(mode, "builder: %s, BuildKit %s (%s)", b.Name(), b.About().BuildKit, h.why)
-			h.sayUnapplied(mode)
-			return b, nil
-		}
-		b, err := embed.Start(ctx, h.embed)
-		if err != nil {
-			return nil, err
-		}
-		a := b.About()
-		who := "as root"
-		if a.Rootless {
-			who = "as an ordinary user"
-		}
-		say(mode, "builder: in this process, %s, BuildKit %s, %s (%s)", who, a.BuildKit, a.Snapshotter.Name, h.why)
-		return b, nil
-	}
-}
-
-// sayUnapplied names the registry settings that only buildkitd itself can apply.
-func (h *house) sayUnapplied(mode string) {
-	text := h.settings.BuildkitdTOML()
-	if text == "" {
-		return
-	}
-	say(mode, "note: mirrors, certificates and plain http of %s are not applied by a remote builder; its buildkitd.toml needs:\n  %s",
-		h.settings.File, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  "))
-}
-
 // engine puts the parts together for builds.
 func (h *house) engine(mode string, p *engine.Progress) *engine.Engine {
-	e := &engine.Engine{
-		Open: h.open(mode), Registry: h.registry, Cache: h.cache, Auth: credentials(), Progress: p,
-		BuilderKey: "in-process", Platform: hostPlatform(),
-	}
-	if h.remote != nil {
-		e.BuilderKey, e.Platform = h.remote.Addr, ocispecs.Platform{}
-	}
-	return e
+	return &engine.Engine{Builders: h.builders(mode), Registry: h.registry, Cache: h.cache, Auth: credentials(), Progress: p}
 }
-
-func hostPlatform() ocispecs.Platform { return platforms.Normalize(platforms.DefaultSpec()) }
 
 // credentials are docker's own: its config file and its helpers.
 func credentials() session.Attachable {

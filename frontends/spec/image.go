@@ -1,46 +1,51 @@
 package spec
 
 import (
+	"cmp"
 	"maps"
 	"slices"
-
-	"github.com/ibuild/ibuild/llb"
 )
 
 // Image says what a container image is made of. It is a value: each With… method returns a new one, and
 // neither the receiver nor what was given as an argument is shared with it. The zero value is the Debian
 // base with the newest supported Python.
 type Image struct {
-	base                string // reference; "" is the Debian Python base
-	python              string // X.Y of the Debian base; "" is the newest
+	start               start         // nil: the Debian Python base
+	startSecrets        []SecretMount // of the step that installs what the start asks for
+	python              string        // X.Y of the Debian base; "" is the newest
 	registry, name, tag string
+	tagFormat           string
 	platforms           []string
+	cuda, cudnn         string
+	ca                  []string // files with certificates
+	everywhere          []string // packages that the caller's platform wants in every image
 	layers              []Layer
+	runtime             []string // packages that are installed when the image starts
 	entrypoint, cmd     command
 	labels              map[string]string
 	secrets             []Secret
+	accelerator         string
+	builder             string
+	builderOptions      map[string]string
+	tools               Tools
+	registryConfig      string
 	plainCredentials    bool
 	allFiles            bool  // no standard ignores
 	marks               marks // where the YAML says all this; never changed after it was read
+}
+
+// Tools are the helper images whose programs steps use. They never become part of the image; an empty
+// one is ibuild's own choice.
+type Tools struct {
+	UVImage         string
+	MicromambaImage string
+	PixiImage       string
 }
 
 // command is an entry point or a command; one that is not set keeps the base's.
 type command struct {
 	set  bool
 	args []string
-}
-
-// Layer is one step of an image: [Apt], [Pip], [Commands], [Env], [Workdir], [User], [SourceFolder],
-// [SourceFile] or [Copy].
-type Layer interface {
-	// kind is the layer's name in YAML.
-	kind() string
-	// clone shares nothing that can be changed.
-	clone() Layer
-	// lower checks the layer and adds its steps.
-	lower(l *lowering)
-	// mark is where the YAML has it.
-	mark() mark
 }
 
 // DebianBase starts from Debian with the given Python ("3.12"); "" is the newest supported one.
@@ -51,7 +56,7 @@ func From(ref string) Image {
 	if ref == "" {
 		ref = scratch
 	}
-	return Image{base: ref}
+	return Image{start: existing{ref: ref}}
 }
 
 // scratch is the name of the empty image.
@@ -59,12 +64,38 @@ const scratch = "scratch"
 
 // clone copies everything that a With… method may change.
 func (img Image) clone() Image {
-	img.platforms = slices.Clone(img.platforms)
-	img.secrets = slices.Clone(img.secrets)
-	img.labels = maps.Clone(img.labels)
-	img.entrypoint.args = slices.Clone(img.entrypoint.args)
-	img.cmd.args = slices.Clone(img.cmd.args)
-	img.layers = slices.Clone(img.layers) // layers themselves are never changed
+	for _, list := range []*[]string{&img.platforms, &img.ca, &img.everywhere, &img.runtime, &img.entrypoint.args, &img.cmd.args} {
+		*list = slices.Clone(*list)
+	}
+	img.secrets, img.startSecrets = slices.Clone(img.secrets), slices.Clone(img.startSecrets)
+	img.labels, img.builderOptions = maps.Clone(img.labels), maps.Clone(img.builderOptions)
+	img.layers = slices.Clone(img.layers) // layers and starts themselves are never changed
+	return img
+}
+
+// Changes are what [Image.Clone] changes; what is empty stays as it is.
+type Changes struct {
+	Name, Registry, Tag string
+	Python              string   // of the Debian base
+	Platforms           []string // replaces all
+	Base                string   // reference of an existing image to start from
+	Layer               Layer    // added at the end
+}
+
+// Clone returns the image with the changes.
+func (img Image) Clone(c Changes) Image {
+	img = img.clone()
+	img.name, img.registry, img.tag = cmp.Or(c.Name, img.name), cmp.Or(c.Registry, img.registry), cmp.Or(c.Tag, img.tag)
+	img.python = cmp.Or(c.Python, img.python)
+	if len(c.Platforms) > 0 {
+		img.platforms = slices.Clone(c.Platforms)
+	}
+	if c.Base != "" {
+		img.start = existing{ref: c.Base}
+	}
+	if c.Layer != nil {
+		img.layers = append(img.layers, c.Layer.clone())
+	}
 	return img
 }
 
@@ -75,56 +106,6 @@ func (img Image) With(layers ...Layer) Image {
 		img.layers = append(img.layers, l.clone())
 	}
 	return img
-}
-
-// WithAptPackages adds a layer of Debian packages.
-func (img Image) WithAptPackages(packages ...string) Image {
-	return img.With(Apt{Packages: packages})
-}
-
-// PipOptions say how Python packages are installed.
-type PipOptions struct {
-	IndexURL       string   // index that replaces PyPI
-	ExtraIndexURLs []string // indexes that are looked at first
-	Pre            bool     // pre-releases are fine
-	WheelsOnly     bool     // no package is built from source
-	ExtraArgs      []string // more arguments for uv pip install
-	Secrets        []SecretMount
-}
-
-// WithPipPackages adds a layer of Python packages, each a requirement as PEP 508 writes it.
-func (img Image) WithPipPackages(o PipOptions, packages ...string) Image {
-	return img.With(Pip{PipOptions: o, Packages: packages})
-}
-
-// WithRequirements adds a layer of the Python packages that a requirements file names.
-func (img Image) WithRequirements(file string, o PipOptions) Image {
-	return img.With(Pip{PipOptions: o, Requirements: file})
-}
-
-// WithCommands adds shell commands, one step each.
-func (img Image) WithCommands(commands ...string) Image {
-	return img.With(Commands{Commands: commands})
-}
-
-// WithEnv sets environment variables, as they are.
-func (img Image) WithEnv(vars map[string]string) Image { return img.With(Env{Vars: vars}) }
-
-// WithWorkdir sets the working folder of what follows and of the image.
-func (img Image) WithWorkdir(path string) Image { return img.With(Workdir{Path: path}) }
-
-// WithUser sets the user of the commands that follow and of the image.
-func (img Image) WithUser(name string) Image { return img.With(User{Name: name}) }
-
-// WithSourceFolder brings a folder into the image. With a dst the folder becomes dst, without one it
-// keeps its name in the workdir.
-func (img Image) WithSourceFolder(src, dst string) Image {
-	return img.With(SourceFolder{Src: src, Dst: dst})
-}
-
-// WithSourceFile brings a file into the image. It keeps its name where dst is empty or ends in a slash.
-func (img Image) WithSourceFile(src, dst string) Image {
-	return img.With(SourceFile{Src: src, Dst: dst})
 }
 
 // WithEntrypoint sets the entry point and clears the base's command; no arguments clear both.
@@ -151,31 +132,54 @@ func (img Image) WithLabels(labels map[string]string) Image {
 	return img
 }
 
+// WithRuntimePackages names Python packages that are not in the image: they are installed when it starts.
+func (img Image) WithRuntimePackages(packages ...string) Image {
+	img = img.clone()
+	img.runtime = append(img.runtime, packages...)
+	return img
+}
+
+// WithPlatformPackages names Python packages that the caller's platform wants in every image. They are
+// installed before all others, in a step that such images share.
+func (img Image) WithPlatformPackages(packages ...string) Image {
+	img = img.clone()
+	img.everywhere = append(img.everywhere, packages...)
+	return img
+}
+
+// WithCACertificates adds files with CA certificates (PEM), which are trusted by all steps that follow and
+// in the image.
+func (img Image) WithCACertificates(files ...string) Image {
+	img = img.clone()
+	img.ca = append(img.ca, files...)
+	return img
+}
+
+// WithCUDA asks for CUDA and cuDNN ("12.4", "9"); "" for the one that is not asked for.
+func (img Image) WithCUDA(cuda, cudnn string) Image {
+	img = img.clone()
+	img.cuda, img.cudnn = cuda, cudnn
+	return img
+}
+
+// WithAccelerator says what the image runs on, for whoever runs it.
+func (img Image) WithAccelerator(name string) Image {
+	img = img.clone()
+	img.accelerator = name
+	return img
+}
+
+// WithPythonVersion sets the Python of the Debian base ("3.12").
+func (img Image) WithPythonVersion(python string) Image {
+	img = img.clone()
+	img.python = python
+	return img
+}
+
 // WithPlatforms sets the platforms that the image is made for ("linux/arm64").
 func (img Image) WithPlatforms(platforms ...string) Image {
 	img = img.clone()
 	img.platforms = slices.Clone(platforms)
-	return img
-}
-
-// WithRegistry sets where the image is pushed to: host[:port][/path].
-func (img Image) WithRegistry(registry string) Image {
-	img = img.clone()
-	img.registry = registry
-	return img
-}
-
-// WithName sets the image's name in its registry.
-func (img Image) WithName(name string) Image {
-	img = img.clone()
-	img.name = name
-	return img
-}
-
-// WithTag sets the image's tag.
-func (img Image) WithTag(tag string) Image {
-	img = img.clone()
-	img.tag = tag
 	return img
 }
 
@@ -200,21 +204,9 @@ func (img Image) WithAllFiles() Image {
 	return img
 }
 
-// mark is a place in the YAML; the zero value is none.
-type mark struct{ line, column, last int }
-
-func (m mark) lines() llb.Lines { return llb.Lines{First: m.line, Last: m.last} }
-
-// hull is the range of lines that covers both.
-func (m mark) hull(o mark) mark {
-	switch {
-	case m.line == 0:
-		return o
-	case o.line == 0:
-		return m
-	case o.line < m.line:
-		m, o = o, m
-	}
-	m.last = max(m.last, o.last)
-	return m
+// WithTools replaces the helper images that steps use.
+func (img Image) WithTools(t Tools) Image {
+	img = img.clone()
+	img.tools = t
+	return img
 }

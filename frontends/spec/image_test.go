@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -103,7 +104,7 @@ func TestGoAndYAMLSayTheSame(t *testing.T) {
 func TestMethodsKeepTheReceiver(t *testing.T) {
 	img := everything()
 	before := img.clone()
-	for name, change := range map[string]func() Image{
+	methods := map[string]func() Image{
 		"WithAptPackages":      func() Image { return img.WithAptPackages("x") },
 		"WithPipPackages":      func() Image { return img.WithPipPackages(PipOptions{}, "x") },
 		"WithRequirements":     func() Image { return img.WithRequirements("x.txt", PipOptions{}) },
@@ -124,7 +125,25 @@ func TestMethodsKeepTheReceiver(t *testing.T) {
 		"WithPlainCredentials": func() Image { return img.WithPlainCredentials() },
 		"WithAllFiles":         func() Image { return img.WithAllFiles() },
 		"With":                 func() Image { return img.With(Env{}) },
-	} {
+		"Clone":                func() Image { return img.Clone(Changes{Name: "x", Layer: Env{}, Platforms: []string{"x"}}) },
+		"WithRuntimePackages":  func() Image { return img.WithRuntimePackages("x") },
+		"WithPlatformPackages": func() Image { return img.WithPlatformPackages("x") },
+		"WithCACertificates":   func() Image { return img.WithCACertificates("x") },
+		"WithCUDA":             func() Image { return img.WithCUDA("12.4", "9") },
+		"WithAccelerator":      func() Image { return img.WithAccelerator("l4") },
+		"WithPythonVersion":    func() Image { return img.WithPythonVersion("3.11") },
+		"WithTools":            func() Image { return img.WithTools(Tools{UVImage: "x"}) },
+		"WithTagFormat":        func() Image { return img.WithTagFormat("{spec_hash}") },
+		"WithBuilder":          func() Image { return img.WithBuilder("noop", map[string]string{"a": "b"}) },
+		"WithRegistryConfig":   func() Image { return img.WithRegistryConfig("x") },
+		"WithShell":            func() Image { return img.WithShell("/bin/bash", "-c") },
+		"WithCopy":             func() Image { return img.WithCopy("x") },
+		"WithCodeBundle":       func() Image { return img.WithCodeBundle("src", "main.py") },
+		"WithUVProject":        func() Image { return img.WithUVProject(ProjectOptions{}) },
+		"WithPoetryProject":    func() Image { return img.WithPoetryProject(ProjectOptions{}) },
+		"WithCondaPackages":    func() Image { return img.WithCondaPackages(nil, "x") },
+	}
+	for name, change := range methods {
 		if reflect.DeepEqual(change(), before) {
 			t.Errorf("%s changes nothing", name)
 		}
@@ -132,8 +151,11 @@ func TestMethodsKeepTheReceiver(t *testing.T) {
 			t.Fatalf("%s changes the image it is called on", name)
 		}
 	}
-	if n := reflect.TypeFor[Image]().NumMethod(); n != 20+2 { // and Plan, Validate
-		t.Errorf("Image has %d methods, this test knows 22", n)
+	for i := range reflect.TypeFor[Image]().NumMethod() {
+		name := reflect.TypeFor[Image]().Method(i).Name
+		if _, ok := methods[name]; !ok && (name == "Clone" || strings.HasPrefix(name, "With")) {
+			t.Errorf("this test does not know %s", name)
+		}
 	}
 }
 

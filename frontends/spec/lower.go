@@ -1,19 +1,23 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec/credential"
+	"github.com/ibuild/ibuild/frontends/uvscript"
 	"github.com/ibuild/ibuild/llb"
 )
 
-// ContextName is the name of the local source that holds the spec's folder.
+// ContextName is the name of the local source that holds the spec's folder. Those of specs that it is
+// based on have the same name with a number.
 const ContextName = "context"
 
 // lowering turns an image into steps and collects everything that is wrong with it on the way: what
@@ -24,19 +28,38 @@ type lowering struct {
 	folder *folder // nil: only what can be checked without the disk
 	// partial says that the YAML has errors, so that what is missing here may well be in the file.
 	partial bool
-
-	errs      source.Errors
-	base      llb.Base
-	steps     []llb.Step
-	platforms []ocispecs.Platform
-	secrets   []llb.SecretNeed
-	usesFiles bool
+	depth   int // how many specs are on top of this one
+	*outcome
 
 	layer     mark            // of the layer at hand
+	index     int             // of it among the layers
 	where     string          // what the layer at hand is called where there are no lines
+	file      int             // of src, among the outcome's sources
 	workdir   string          // at this point; "" is the base's, which is not known
 	targets   map[string]goal // what source layers have put where
 	userGiven bool
+	shell     []string // of commands; none is /bin/sh -c
+	gpu       gpu
+	script    *uvscript.Script
+	pinned    []string   // requirements of the local environment
+	tail      []llb.Step // what the start adds after all layers
+}
+
+// outcome is what an image and the specs that it is based on come to together.
+type outcome struct {
+	errs      source.Errors
+	warnings  source.Errors
+	base      llb.Base
+	steps     []llb.Step
+	secrets   []llb.SecretNeed
+	sources   []*llb.SourceFile
+	platforms []ocispecs.Platform
+	folders   []string      // that are read: those of local sources, in the order of their names
+	ca        []certificate // of all of them, from the uppermost down
+	cacheFrom []string
+	named     string // the image's name where a start says it
+	python    string // X.Y of the interpreter that packages go to, "" when it is not known
+	debian    bool   // the base is ibuild's own, with its user and virtual environment
 }
 
 // Load reads the spec in src and makes the plan of it. All findings come at once, as source.Errors.
@@ -67,13 +90,16 @@ func (img Image) Validate(dir string) error {
 func (img Image) Plan(src source.Source) (*llb.Plan, error) { return img.plan(src, false) }
 
 func (img Image) plan(src source.Source, partial bool) (*llb.Plan, error) {
-	l := &lowering{img: img, src: src, partial: partial}
+	l := &lowering{img: img, src: src, partial: partial, outcome: &outcome{}}
 	f, err := openFolder(src)
 	if err != nil {
 		l.errs.Collect(err)
 	} else {
 		defer f.close()
 		l.folder = f
+	}
+	if d, ok := img.start.(dockerfileStart); ok {
+		return l.planDockerfile(d)
 	}
 	l.run()
 	if err := l.findings(); err != nil {
@@ -84,25 +110,97 @@ func (img Image) plan(src source.Source, partial bool) (*llb.Plan, error) {
 
 func (l *lowering) findings() error {
 	credential.MaskErrors(l.errs)
+	credential.MaskErrors(l.warnings)
 	return l.errs.Err()
 }
 
-// run goes through the image in the order in which it is built.
+// run goes through the image in the order in which it is built, and checks what belongs to it as a whole.
 func (l *lowering) run() {
+	l.build()
+	l.checkSecrets()
+	l.checkName()
+	l.checkAccelerator()
+	if p := l.checkPlatforms(); len(p) > 0 {
+		l.platforms = p // else those of the spec that it is based on
+	}
+}
+
+// build adds the steps of the image.
+func (l *lowering) build() {
 	l.targets = map[string]goal{}
-	l.lowerBase()
+	l.addSource()
+	l.lowerStart()
+	l.chooseGPU()
+	early := l.early()
 	for i, layer := range l.img.layers {
+		if i == early {
+			l.lowerPackages()
+		}
+		l.index = i
 		l.layer, l.where = layer.mark(), fmt.Sprintf("layer %d (%s)", i+1, layer.kind())
 		layer.lower(l)
 	}
 	l.layer, l.where = mark{}, ""
-	if l.img.base == "" && !l.userGiven {
+	if early == len(l.img.layers) {
+		l.lowerPackages()
+	}
+	l.steps = append(l.steps, l.tail...)
+	if l.debianUser() && !l.userGiven {
 		l.steps = append(l.steps, llb.User{Name: llb.DefaultUser})
 	}
+	l.lowerRuntime()
 	l.lowerConfig()
-	l.checkSecrets()
-	l.checkName()
-	l.platforms = l.checkPlatforms()
+}
+
+// early counts the layers before the ones that install Python packages: what a start itself installs
+// comes after them, so that it can be compiled with them and runs again when they change, not the other
+// way round.
+func (l *lowering) early() int {
+	n := slices.IndexFunc(l.img.layers, func(layer Layer) bool {
+		return !slices.Contains([]string{"apt", "env", "workdir"}, layer.kind())
+	})
+	if n < 0 {
+		return len(l.img.layers)
+	}
+	return n
+}
+
+// addSource notes the text that steps point into.
+func (l *lowering) addSource() {
+	if len(l.src.Data) == 0 {
+		return
+	}
+	data := l.src.Data
+	if s, ok := l.img.start.(scriptStart); ok && s.given != nil {
+		data = s.given.Head() // the body is none of the steps' business
+	}
+	l.file = len(l.sources)
+	l.sources = append(l.sources, &llb.SourceFile{Name: l.src.Name, Language: cmp.Or(l.src.Language(), "YAML"), Data: credential.Mask(data)})
+}
+
+// lines are a mark's lines in the text of this image.
+func (l *lowering) lines(m mark) llb.Lines {
+	return llb.Lines{First: m.line, Last: m.last, File: l.file}
+}
+
+// context is the name of the local source of this image's folder, which is read from now on.
+func (l *lowering) context() string { return l.local(cmp.Or(l.src.Dir, ".")) }
+
+// local is the name of the local source of a folder.
+func (l *lowering) local(dir string) string {
+	i := slices.Index(l.folders, dir)
+	if i < 0 {
+		i = len(l.folders)
+		l.folders = append(l.folders, dir)
+	}
+	return contextName(i)
+}
+
+func contextName(i int) string {
+	if i == 0 {
+		return ContextName
+	}
+	return fmt.Sprintf("%s-%d", ContextName, i+1)
 }
 
 // lowerConfig adds what does not depend on the order of layers.
@@ -110,12 +208,12 @@ func (l *lowering) lowerConfig() {
 	if c := l.img.entrypoint; c.set {
 		at := l.img.marks.at("entrypoint")
 		l.checkArgs("entrypoint", c.args, at)
-		l.steps = append(l.steps, llb.Entrypoint{Lines: at.lines(), Args: slices.Clone(c.args)})
+		l.steps = append(l.steps, llb.Entrypoint{Lines: l.lines(at), Args: slices.Clone(c.args)})
 	}
 	if c := l.img.cmd; c.set {
 		at := l.img.marks.at("cmd")
 		l.checkArgs("cmd", c.args, at)
-		l.steps = append(l.steps, llb.Cmd{Lines: at.lines(), Args: slices.Clone(c.args)})
+		l.steps = append(l.steps, llb.Cmd{Lines: l.lines(at), Args: slices.Clone(c.args)})
 	}
 	for _, k := range slices.Sorted(maps.Keys(l.img.labels)) {
 		at := l.img.marks.at("labels", k)
@@ -123,7 +221,7 @@ func (l *lowering) lowerConfig() {
 			l.fail(at, fmt.Sprintf("%q is not the name of a label", k), "")
 		}
 		l.checkCredential(fmt.Sprintf("the label %s", k), credential.InText(l.img.labels[k]), at)
-		l.steps = append(l.steps, llb.Label{Lines: at.lines(), Key: k, Value: l.img.labels[k]})
+		l.steps = append(l.steps, llb.Label{Lines: l.lines(at), Key: k, Value: l.img.labels[k]})
 	}
 }
 
@@ -138,25 +236,50 @@ func (l *lowering) checkArgs(what string, args []string, at mark) {
 
 // plan puts the result together; it is called when there are no findings.
 func (l *lowering) plan() *llb.Plan {
-	name := l.img.name
-	if name == "" {
-		name = l.src.Name
+	name, kind := l.img.name, "image spec"
+	if s, ok := l.img.start.(scriptStart); ok && s.given != nil {
+		name, kind = l.src.Name, s.kindName()
 	}
-	img := &llb.Image{Name: name, Base: l.base, Steps: l.steps, Platforms: l.platforms}
-	if len(l.src.Data) > 0 {
-		img.Sources = []*llb.SourceFile{{Name: l.src.Name, Language: "YAML", Data: credential.Mask(l.src.Data)}}
+	name = cmp.Or(name, l.src.Name)
+	img := &llb.Image{
+		Name: name, Base: l.base, Steps: l.steps, Platforms: l.platforms, Sources: l.sources, Tools: l.img.tools.replaced(),
 	}
-	if l.usesFiles {
-		img.Locals = map[string]llb.Local{ContextName: {Dir: l.src.Dir}}
+	for i, dir := range l.folders {
+		if img.Locals == nil {
+			img.Locals = map[string]llb.Local{}
+		}
+		img.Locals[contextName(i)] = llb.Local{Dir: dir, PlainModes: true}
 	}
-	return &llb.Plan{
-		Kind: "image spec", Name: name, Image: img, Locals: img.Locals, Platforms: l.platforms,
-		Secrets: l.secrets, Tag: l.img.reference(),
+	return l.addNames(&llb.Plan{
+		Kind: kind, Name: name, Image: img, Locals: img.Locals, Platforms: img.Platforms, Secrets: l.secrets,
+	})
+}
+
+// addNames adds what the image says about where it is built and pushed.
+func (l *lowering) addNames(p *llb.Plan) *llb.Plan {
+	p.Tag, p.TagFormat, p.CacheFrom = cmp.Or(l.img.reference(), l.named), l.img.tagFormat, l.cacheFrom
+	p.Builder, p.BuilderOptions = l.img.builder, maps.Clone(l.img.builderOptions)
+	if f := l.img.registryConfig; f != "" {
+		p.RegistryConfig = path.Join(l.src.Dir, f)
 	}
+	for _, c := range l.ca {
+		p.CA = append(p.CA, c.data...)
+	}
+	for _, w := range l.warnings {
+		p.Warnings = append(p.Warnings, w)
+	}
+	return p
 }
 
 // fail adds a finding. One without a line of its own says which layer it is about.
-func (l *lowering) fail(at mark, msg, hint string) {
+func (l *lowering) fail(at mark, msg, hint string) { l.errs = append(l.errs, l.finding(at, msg, hint)) }
+
+// warn adds a finding that does not stop the build.
+func (l *lowering) warn(at mark, msg, hint string) {
+	l.warnings = append(l.warnings, l.finding(at, msg, hint))
+}
+
+func (l *lowering) finding(at mark, msg, hint string) *source.Error {
 	e := &source.Error{File: l.src.Name, Line: at.line, Column: at.column, Msg: msg, Hint: hint, Data: l.src.Data}
 	if at.line == 0 {
 		e.Data = nil
@@ -164,7 +287,7 @@ func (l *lowering) fail(at mark, msg, hint string) {
 			e.Msg = l.where + ": " + msg
 		}
 	}
-	l.errs = append(l.errs, e)
+	return e
 }
 
 // empty is for lists with nothing in them. Where the YAML has errors, what was in them may be among these.
@@ -192,4 +315,20 @@ func (l *lowering) resolve(p string) string {
 		return path.Join("<workdir>", p)
 	}
 	return path.Join(l.workdir, p)
+}
+
+// replaced are the helper images that are not ibuild's own choice.
+func (t Tools) replaced() map[string]string {
+	out := map[string]string{}
+	for own, other := range map[string]string{
+		llb.UVImage: t.UVImage, llb.MicromambaImage: t.MicromambaImage, llb.PixiImage: t.PixiImage,
+	} {
+		if strings.TrimSpace(other) != "" {
+			out[own] = other
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }

@@ -7,6 +7,23 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// mark is a place in the YAML; the zero value is none.
+type mark struct{ line, column, last int }
+
+// hull is the range of lines that covers both.
+func (m mark) hull(o mark) mark {
+	switch {
+	case m.line == 0:
+		return o
+	case o.line == 0:
+		return m
+	case o.line < m.line:
+		m, o = o, m
+	}
+	m.last = max(m.last, o.last)
+	return m
+}
+
 // marks are the places of a layer's or image's parts in the YAML, by their path ("packages.2"); "" is
 // the whole. An image made in Go has none.
 type marks map[string]mark

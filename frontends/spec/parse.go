@@ -19,7 +19,12 @@ func Parse(src source.Source) (Image, error) {
 	if len(errs) > 0 && img.marks == nil {
 		return Image{}, errs.Err()
 	}
-	l := &lowering{img: img, src: src, partial: len(errs) > 0}
+	l := &lowering{img: img, src: src, partial: len(errs) > 0, outcome: &outcome{}}
+	if d, ok := img.start.(dockerfileStart); ok {
+		_, err := l.planDockerfile(d)
+		errs.Collect(err)
+		return img, errs.Err()
+	}
 	l.run()
 	errs.Collect(l.findings())
 	if err := errs.Err(); err != nil {
@@ -39,25 +44,23 @@ func parse(src source.Source) (Image, source.Errors) {
 		credential.MaskErrors(r.errs)
 		return Image{}, r.errs
 	}
-	f := &flat{reader: r, img: Image{marks: marks{}}}
-	r.mapping(n, "", f.fields(), laterFields())
-	if r.nodes >= maxNodes {
+	img, ok := r.image(n, "")
+	if !ok {
 		return Image{}, source.Errors{{File: src.Name, Msg: fmt.Sprintf("the spec has more than %d values, aliases counted where they are used", maxNodes)}}
 	}
-	img := f.image()
 	credential.MaskErrors(r.errs)
 	return img, r.errs
 }
 
-// laterFields are keys of flytekit's ImageSpec, of flyte's Image and of the next version of the spec.
-func laterFields() []string {
-	return []string{
-		"builder", "source_root", "conda_packages", "conda_channels", "cuda", "cudnn", "pip_secret_mounts", "registry_config",
-		"tag_format", "source_copy_mode", "python_exec", "runtime_packages", "builder_options", "builder_config",
-		"uv_project", "poetry_project", "pixi_project", "dockerfile", "uv_script", "pixi_script", "install_flyte", "shell",
-		"ca_certificates", "dockerignore", "from_env", "code_bundle",
-	}
+// image reads one spec: the document, or one that is nested in another.
+func (r *reader) image(n *yaml.Node, what string) (Image, bool) {
+	f := &flat{reader: r, img: Image{marks: marks{}}}
+	r.mapping(n, what, f.fields(), laterFields())
+	return f.image(), r.nodes < maxNodes
 }
+
+// laterFields are keys that the source systems have under another name.
+func laterFields() []string { return nil }
 
 // flat collects the flat fields; [flat.image] puts what they say into order.
 type flat struct {
@@ -66,42 +69,115 @@ type flat struct {
 	workdir, user                Layer
 	env, apt, commands           Layer
 	pip                          Pip
+	conda                        Conda
 	layers                       []Layer
 	copies                       []Layer
+	bundle                       bundle
+	starts                       []*yaml.Node             // the keys that say where the image starts
 	forSteps                     map[string][]SecretMount // by flat field: the secrets that name it
+	pipSecrets                   []SecretMount            // pip_secret_mounts
 	indexAt, platform, platforms *yaml.Node
+	channelsAt                   *yaml.Node
 }
 
-func (f *flat) fields() []field {
-	r, img := f.reader, &f.img
-	f.pip.marks = marks{}
-	return []field{
-		{"name", f.string(&img.name)},
-		{"registry", f.string(&img.registry)},
-		{"tag", f.string(&img.tag)},
-		{"base_image", f.baseImage},
-		{"python_version", f.string(&img.python)},
-		{"platform", f.platformText},
-		{"platforms", f.platformList},
-		{"workdir", func(k, v *yaml.Node) { f.workdir = r.workdir(k, v) }},
-		{"env", func(k, v *yaml.Node) { f.env = r.env(k, v) }},
-		{"apt_packages", func(k, v *yaml.Node) { f.apt = r.aptList(k, v) }},
-		{"packages", f.packages},
-		{"requirements", f.requirements},
-		{"pip_index", f.pipIndex},
-		{"pip_extra_index_url", f.pipExtraIndex},
-		{"pip_extra_args", f.pipExtraArgs},
-		{"commands", func(k, v *yaml.Node) { f.commands = r.commandList(k, v) }},
-		{"layers", f.layerList},
-		{"copy", f.copyList},
-		{"user", func(k, v *yaml.Node) { f.user = r.user(k, v) }},
-		{"entrypoint", func(k, v *yaml.Node) { img.entrypoint = f.command(k, v) }},
-		{"cmd", func(k, v *yaml.Node) { img.cmd = f.command(k, v) }},
-		{"labels", f.labels},
-		{"secrets", f.secrets},
-		{"standard_ignores", func(k, v *yaml.Node) { img.allFiles = !r.flag(v, k.Value) }},
-		{"allow_plain_credentials", func(k, v *yaml.Node) { img.plainCredentials = r.flag(v, k.Value) }},
+// layerField reads a flat field that is one layer; it has the layer's short form only.
+func layerField[L Layer, P layerPointer[L]](f *flat, name, doc string, to *Layer) field {
+	return field{
+		name: name, doc: doc, form: P(new(L)).short(table{marks: marks{}}).form,
+		set: func(k, v *yaml.Node) {
+			l, m := P(new(L)), f.begin(k, v)
+			l.place(m)
+			before := len(f.errs)
+			l.short(table{f.reader, m}).set(k, v)
+			if len(f.errs) == before || v.Kind == yaml.MappingNode {
+				*to = *l
+			}
+		},
 	}
+}
+
+// fields are all keys of a spec.
+func (f *flat) fields() []field {
+	img := &f.img
+	f.pip.marks, f.conda.marks = marks{}, marks{}
+	t := table{f.reader, img.marks}
+	p := table{f.reader, f.pip.marks}
+	return slices.Concat(f.startFields(t), []field{
+		t.text("name", "the image's name in its registry", &img.name),
+		t.text("registry", "where it is pushed to: host[:port][/path]", &img.registry),
+		t.text("tag", "the tag; absent: one made of the image's identifier", &img.tag),
+		t.text("tag_format", "how a tag is made of the identifier, which stands for {spec_hash}", &img.tagFormat),
+		t.text("python_version", `X.Y of the Debian base, in quotes: "3.12"`, &img.python),
+		{name: "platform", doc: "platforms with commas in between, as flytekit writes them", form: textForm(), set: f.platformText},
+		{name: "platforms", doc: "platforms that the image is made for", form: listForm(textForm()), set: f.platformList},
+		t.texts("ca_certificates", "files with CA certificates that all steps and the image trust", &img.ca),
+		layerField[Workdir](f, "workdir", "the working folder", &f.workdir),
+		layerField[Env](f, "env", "environment variables; nothing is expanded", &f.env),
+		t.texts("platform_packages", "Python packages that the caller's platform wants in every image", &img.everywhere),
+		layerField[Apt](f, "apt_packages", "Debian packages", &f.apt),
+		t.text("cuda", `the CUDA version, in quotes: "12.4"`, &img.cuda),
+		t.text("cudnn", `the cuDNN version, in quotes: "9"`, &img.cudnn),
+	}, f.condaFields(), []field{
+		f.inPip(p.texts("packages", "Python packages: requirements as PEP 508 writes them", &f.pip.Packages)),
+		f.inPip(p.raw("requirements", "requirements file (.txt, .in), uv.lock, poetry.lock or pylock.toml", &f.pip.Requirements)),
+		f.forPip("pip_index", p.raw("index_url", "the index that replaces PyPI", &f.pip.IndexURL)),
+		f.forPip("pip_extra_index_url", p.texts("extra_index_urls", "indexes that are looked at first", &f.pip.ExtraIndexURLs)),
+		f.forPip("pip_extra_args", p.arguments("extra_args", "more arguments for uv pip install", &f.pip.ExtraArgs)),
+		{name: "pip_secret_mounts", doc: "secrets of the pip step, each [file on this machine, path in the step]", form: listForm(listForm(textForm())), set: f.pipSecretMounts},
+		layerField[Commands](f, "commands", "shell commands, one step each", &f.commands),
+		{name: "layers", doc: "steps in their order, each with one key", form: listForm(refForm("layer")), set: f.layerList},
+		{name: "copy", doc: "files and folders, each to the same path below the workdir", form: listForm(textForm()), set: f.copyList},
+	}, f.bundleFields(), []field{
+		t.texts("runtime_packages", "Python packages that are installed when the image starts", &img.runtime),
+		layerField[User](f, "user", "the user of the image; steps run before it is set", &f.user),
+		{name: "entrypoint", doc: "a list, or a text for the shell; [] clears the base's", form: eitherForm(textForm(), listForm(textForm())), set: func(k, v *yaml.Node) { img.entrypoint = f.command(k, v) }},
+		{name: "cmd", doc: "a list, or a text for the shell; [] clears the base's", form: eitherForm(textForm(), listForm(textForm())), set: func(k, v *yaml.Node) { img.cmd = f.command(k, v) }},
+		t.vars("labels", "labels of the image", "label", "the label", &img.labels),
+		{name: "secrets", doc: "secrets that steps may mount", form: listForm(refForm("secret")), set: f.secrets},
+		t.text("accelerator", "what the image runs on, for whoever runs it", &img.accelerator),
+		t.text("builder", "the builder that makes the image: local, remote or noop", &img.builder),
+		t.vars("builder_options", "options of that builder", "option", "the value of", &img.builderOptions),
+		{name: "builder_config", doc: "helper images that steps use", form: mappingForm(img.tools.fields(table{marks: marks{}})), set: func(_, v *yaml.Node) {
+			f.mapping(v, "builder_config", img.tools.fields(t), nil)
+		}},
+		t.text("registry_config", "a docker config.json with the credentials to use", &img.registryConfig),
+		t.notFlag("standard_ignores", "false brings VCS folders, caches and virtual environments, too", &img.allFiles),
+		t.flag("allow_plain_credentials", "lets values pass that look like credentials; they end up in the image", &img.plainCredentials),
+	})
+}
+
+func (t *Tools) fields(tb table) []field {
+	return []field{
+		tb.text("uv_image", "the image that holds uv", &t.UVImage),
+		tb.text("micromamba_image", "the image that holds micromamba", &t.MicromambaImage),
+		tb.text("pixi_image", "the image that holds pixi", &t.PixiImage),
+	}
+}
+
+// inPip makes a field a part of the pip step's lines.
+func (f *flat) inPip(in field) field {
+	set := in.set
+	in.inLayer = true
+	in.set = func(k, v *yaml.Node) {
+		before := len(f.errs)
+		set(k, v)
+		if in.name == "packages" && f.pip.Packages == nil || in.name == "requirements" && len(f.errs) > before {
+			return
+		}
+		f.pip.marks.set(f.pip.mark().hull(f.span(k, v)))
+	}
+	return in
+}
+
+// forPip gives an option of the pip step its flat name.
+func (f *flat) forPip(name string, in field) field {
+	set := in.set
+	in.name, in.inLayer = name, true
+	in.set = func(k, v *yaml.Node) {
+		f.indexAt = k
+		set(k, v)
+	}
+	return in
 }
 
 // image puts the layers into the order that the package documentation has.
@@ -118,8 +194,9 @@ func (f *flat) image() Image {
 		a.Secrets = f.forSteps["apt_packages"]
 		add(a)
 	}
+	f.addConda(&img)
 	if f.pip.mark().line > 0 {
-		f.pip.Secrets = union(f.forSteps["requirements"], f.forSteps["packages"])
+		f.pip.Secrets = union(union(f.forSteps["requirements"], f.forSteps["packages"]), f.pipSecrets)
 		add(f.pip)
 	}
 	if c, ok := f.commands.(Commands); ok {
@@ -128,7 +205,9 @@ func (f *flat) image() Image {
 	}
 	img.layers = append(img.layers, f.layers...)
 	img.layers = append(img.layers, f.copies...)
+	f.addBundle(&img)
 	add(f.user)
+	img.startSecrets = f.forSteps["script"]
 	if f.indexAt != nil && f.pip.mark().line == 0 {
 		f.fail(f.indexAt, f.indexAt.Value+" has no effect without packages or requirements", "layers have an index_url of their own")
 	}
@@ -144,29 +223,6 @@ func union(a, b []SecretMount) []SecretMount {
 		}
 	}
 	return out
-}
-
-func (f *flat) string(to *string) func(k, v *yaml.Node) {
-	return func(k, v *yaml.Node) {
-		s, ok := f.text(v, k.Value)
-		if ok && strings.TrimSpace(s) == "" {
-			f.fail(v, k.Value+" is empty", "give it a value, or remove the key")
-			return
-		}
-		*to = s
-		f.img.marks.set(f.place(v), k.Value)
-	}
-}
-
-func (f *flat) baseImage(k, v *yaml.Node) {
-	if v.Kind == yaml.MappingNode {
-		f.fail(v, "base_image: another spec as the base is not supported yet", "build it first and name its image")
-		return
-	}
-	f.string(&f.img.base)(k, v)
-	if f.img.base == "debian" {
-		f.img.base = ""
-	}
 }
 
 func (f *flat) platformList(k, v *yaml.Node) {
@@ -204,51 +260,6 @@ func (f *flat) setPlatforms(list []string, at []mark) {
 	}
 	f.img.platforms = list
 	f.img.marks.list("platforms", at)
-}
-
-func (f *flat) packages(k, v *yaml.Node) {
-	list, at := f.texts(v, k.Value)
-	if list == nil {
-		return
-	}
-	f.pip.Packages = list
-	f.widen(k, v)
-	f.pip.marks.list("packages", at)
-}
-
-func (f *flat) requirements(k, v *yaml.Node) {
-	s, ok := f.text(v, k.Value)
-	if !ok {
-		return
-	}
-	f.pip.Requirements = s
-	f.widen(k, v)
-	f.pip.marks.set(f.place(v), "requirements")
-}
-
-// widen makes a field a part of the layer's lines.
-func (f *flat) widen(k, v *yaml.Node) {
-	f.pip.marks.set(f.pip.mark().hull(f.span(k, v)))
-}
-
-func (f *flat) pipIndex(k, v *yaml.Node) {
-	f.indexAt = k
-	f.pip.IndexURL, _ = f.text(v, k.Value)
-	f.pip.marks.set(f.place(v), "index_url")
-}
-
-func (f *flat) pipExtraIndex(k, v *yaml.Node) {
-	f.indexAt = k
-	var at []mark
-	f.pip.ExtraIndexURLs, at = f.texts(v, k.Value)
-	f.pip.marks.list("extra_index_urls", at)
-}
-
-func (f *flat) pipExtraArgs(k, v *yaml.Node) {
-	f.indexAt = k
-	var at []mark
-	f.pip.ExtraArgs, at = f.arguments(v, k.Value)
-	f.pip.marks.list("extra_args", at)
 }
 
 // arguments is a list, or a text that is parted as a shell would.

@@ -11,9 +11,9 @@ import (
 func (f *flat) copyList(k, v *yaml.Node) {
 	list, at := f.texts(v, k.Value)
 	for i, p := range list {
-		m := marks{}
-		m.set(at[i])
-		f.copies = append(f.copies, Copy{Path: p, marks: m})
+		c := Copy{Path: p, placed: placed{marks{}}}
+		c.marks.set(at[i])
+		f.copies = append(f.copies, c)
 	}
 }
 
@@ -31,22 +31,10 @@ func (f *flat) command(k, v *yaml.Node) command {
 	return command{set: list != nil, args: list}
 }
 
-func (f *flat) labels(k, v *yaml.Node) {
-	f.img.labels = map[string]string{}
-	f.pairs(v, k.Value, func(name string, key, value *yaml.Node) {
-		if value.Tag == "!!null" {
-			f.fail(key, fmt.Sprintf("the label %s has no value", short(name)), `write "" for an empty one`)
-			return
-		}
-		if s, ok := f.text(value, "the label "+short(name)); ok {
-			f.img.labels[name] = s
-			f.img.marks.set(f.span(key, value), "labels", name)
-		}
-	})
-}
-
 // flatSteps are the flat fields that run something, and so may use secrets.
-func flatSteps() []string { return []string{"apt_packages", "packages", "requirements", "commands"} }
+func flatSteps() []string {
+	return []string{"apt_packages", "packages", "requirements", "commands", "conda_packages", "script"}
+}
 
 func (f *flat) secrets(k, v *yaml.Node) {
 	if v.Kind != yaml.SequenceNode {
@@ -70,14 +58,8 @@ func (f *flat) secrets(k, v *yaml.Node) {
 func (f *flat) secret(item *yaml.Node, s *Secret) {
 	m := marks{}
 	var steps []string
-	var at []mark
-	f.mapping(item, "a secret", []field{
-		{"id", f.part(&s.ID, m)},
-		{"env", f.part(&s.Env, m)},
-		{"file", f.part(&s.File, m)},
-		{"optional", func(k, v *yaml.Node) { s.Optional = f.flag(v, k.Value) }},
-		{"for", func(k, v *yaml.Node) { steps, at = f.texts(v, k.Value) }},
-	}, nil)
+	f.mapping(item, "a secret", append(s.fields(table{f.reader, m}), f.forField(m, &steps)), nil)
+	at := func(i int) mark { return m.at("for", i) }
 	if s.ID == "" {
 		f.fail(item, "a secret has no id", "")
 		return
@@ -87,7 +69,7 @@ func (f *flat) secret(item *yaml.Node, s *Secret) {
 	}
 	for i, step := range steps {
 		if !slices.Contains(flatSteps(), step) {
-			f.failAt(at[i], fmt.Sprintf("%q is not a field that runs something", step), keyHint(step, flatSteps(), nil))
+			f.failAt(at(i), fmt.Sprintf("%q is not a field that runs something", step), keyHint(step, flatSteps(), nil))
 			continue
 		}
 		f.forSteps[step] = append(f.forSteps[step], SecretMount{ID: s.ID, at: s.at})
@@ -107,13 +89,7 @@ func (r *reader) secretMounts(v *yaml.Node) []SecretMount {
 		if item.Kind != yaml.MappingNode {
 			s.ID, _ = r.text(item, "a secret")
 		} else {
-			m := marks{}
-			r.mapping(item, "a secret", []field{
-				{"id", r.part(&s.ID, m)},
-				{"env", r.part(&s.Env, m)},
-				{"file", r.part(&s.File, m)},
-				{"optional", func(k, v *yaml.Node) { s.Optional = r.flag(v, k.Value) }},
-			}, nil)
+			r.mapping(item, "a secret", s.fields(table{r, marks{}}), nil)
 			if s.ID == "" {
 				r.fail(item, "a secret has no id", "")
 			}
@@ -123,4 +99,28 @@ func (r *reader) secretMounts(v *yaml.Node) []SecretMount {
 		}
 	}
 	return out
+}
+
+func (f *flat) forField(m marks, to *[]string) field {
+	return table{f.reader, m}.texts("for", "the flat fields whose steps mount it", to)
+}
+
+// pipSecretMounts are flytekit's: pairs of a file on this machine and the path that the pip step sees it at.
+func (f *flat) pipSecretMounts(k, v *yaml.Node) {
+	if v.Kind != yaml.SequenceNode {
+		f.wrongKind(v, k.Value, "a list")
+		return
+	}
+	for _, item := range v.Content {
+		pair, _ := f.texts(item, "an item of "+k.Value)
+		if len(pair) != 2 {
+			if pair != nil {
+				f.fail(item, "an item of pip_secret_mounts has two parts", "write [file on this machine, path in the step]")
+			}
+			continue
+		}
+		s := SecretMount{ID: fmt.Sprintf("pip-secret-%d", len(f.pipSecrets)+1), File: pair[1], at: f.place(item)}
+		f.img.secrets = append(f.img.secrets, Secret{ID: s.ID, File: pair[1], From: pair[0], at: s.at})
+		f.pipSecrets = append(f.pipSecrets, s)
+	}
 }

@@ -1,10 +1,13 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"path"
+	"path/filepath"
 	"strings"
 
+	"github.com/ibuild/ibuild/frontends/spec/project"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/util/suggest"
 )
@@ -20,27 +23,79 @@ type Secret struct {
 	File string
 	// Optional lets steps run without it.
 	Optional bool
+	// Index is the name of a package index whose password it is; Username goes with it.
+	Index    string
+	Username string
+	// Version is any text. Steps that mount the secret run again when it changes.
+	Version string
+	// From is a file in the spec's folder that holds it, where the caller says nothing else. Files elsewhere
+	// are for the caller to give: a spec does not decide what of a machine a build may read.
+	From string
 
 	at mark
 }
 
-// SecretMount shows a secret to the steps of one layer. Empty Env and File take what the [Secret] of
-// that ID says.
+// SecretMount shows a secret to the steps of one layer. Where none of Env, File and Index is set, what the
+// [Secret] of that ID says counts.
 type SecretMount struct {
 	ID       string
 	Env      string
 	File     string
 	Optional bool
+	Index    string
+	Username string
 
 	at mark
 }
 
+func (s *Secret) fields(t table) []field {
+	return []field{
+		t.text("id", "a key, or group/key for one under /etc/secrets", &s.ID),
+		t.text("env", "the variable that holds it while a step runs", &s.Env),
+		t.text("file", "the file that holds it while a step runs", &s.File),
+		t.flag("optional", "steps run without it, too", &s.Optional),
+		t.text("index", "the name of the package index whose password it is", &s.Index),
+		t.text("username", "the user name that goes with the password of an index", &s.Username),
+		t.text("from", "a file in the spec's folder that holds it, where the caller says nothing else", &s.From),
+		t.text("version", "any text; steps that mount the secret run again when it changes", &s.Version),
+	}
+}
+
+func (s *SecretMount) fields(t table) []field {
+	return []field{
+		t.text("id", "the id of the secret", &s.ID),
+		t.text("env", "the variable that holds it while a step runs", &s.Env),
+		t.text("file", "the file that holds it while a step runs", &s.File),
+		t.flag("optional", "the step runs without it, too", &s.Optional),
+		t.text("index", "the name of the package index whose password it is", &s.Index),
+		t.text("username", "the user name that goes with the password of an index", &s.Username),
+	}
+}
+
+func (s *SecretMount) short(t table) field { return t.text("id", "the id of the secret", &s.ID) }
+
 // key is the id without its group.
 func key(id string) string { return path.Base(id) }
 
-// mounts turns a layer's secrets into mounts, and notes that the image needs them.
-func (l *lowering) mounts(secrets []SecretMount) []llb.Mount {
-	var out []llb.Mount
+// mounts turns a layer's secrets into mounts and variables of the step, and notes that the image needs them.
+func (l *lowering) mounts(secrets []SecretMount) (mounts []llb.Mount, env []string) {
+	return l.mountsAs(secrets, uvCredentials)
+}
+
+// uvCredentials are the variables in which uv looks for the credentials of an index.
+func uvCredentials(index string) (username, password string) {
+	return project.Index{Name: index}.Variables()
+}
+
+// poetryCredentials are those of poetry, for its sources
+// (https://python-poetry.org/docs/configuration/#http-basicnameusernamepassword).
+func poetryCredentials(source string) (username, password string) {
+	name := variable(source)
+	return "POETRY_HTTP_BASIC_" + name + "_USERNAME", "POETRY_HTTP_BASIC_" + name + "_PASSWORD"
+}
+
+// mountsAs takes the names of variables for the credentials of an index from credentials.
+func (l *lowering) mountsAs(secrets []SecretMount, credentials func(index string) (username, password string)) (mounts []llb.Mount, env []string) {
 	taken := map[string]bool{}
 	for _, s := range secrets {
 		at := s.at
@@ -50,13 +105,26 @@ func (l *lowering) mounts(secrets []SecretMount) []llb.Mount {
 		if !l.checkID(s.ID, at) {
 			continue
 		}
-		s = l.declared(s, at)
-		if s.Env == "" && s.File == "" {
-			s.Env = key(s.ID)
+		s, d := l.declared(s, at)
+		if !l.checkIndex(s, at) {
+			continue
 		}
-		l.need(s, at)
+		switch {
+		case s.Index != "":
+			username, password := credentials(s.Index)
+			s.Env = password
+			env = append(env, username+"="+cmp.Or(s.Username, "__token__"))
+		case s.Env == "" && s.File == "":
+			s.Env = key(s.ID)
+		case path.Base(s.File) == ".netrc":
+			env = append(env, "NETRC="+s.File)
+		}
+		l.need(s, d, at)
 		if !l.checkWhere(s.ID, s.Env, s.File, at) {
 			continue
+		}
+		if d.Version != "" {
+			env = append(env, "IBUILD_SECRET_VERSION_"+variable(s.ID)+"="+d.Version)
 		}
 		where := s.Env + s.File
 		if taken[where] {
@@ -64,24 +132,53 @@ func (l *lowering) mounts(secrets []SecretMount) []llb.Mount {
 			continue
 		}
 		taken[where] = true
-		out = append(out, llb.Mount{Kind: llb.SecretMount, ID: s.ID, Env: s.Env, Target: s.File, Optional: s.Optional})
+		mounts = append(mounts, llb.Mount{Kind: llb.SecretMount, ID: s.ID, Env: s.Env, Target: s.File, Optional: s.Optional})
 	}
-	return out
+	return mounts, env
+}
+
+// variable is a name as a part of a variable's.
+func variable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(name))
+}
+
+// checkIndex checks what a secret says of a package index.
+func (l *lowering) checkIndex(s SecretMount, at mark) bool {
+	switch {
+	case s.Index == "" && s.Username == "":
+		return true
+	case s.Index == "":
+		l.fail(at, fmt.Sprintf("the secret %q has a username, but no index", s.ID), "say index: the name of the index")
+	case !indexName(s.Index):
+		l.fail(at, fmt.Sprintf("%q is not the name of an index", s.Index), "write letters, digits, _ . -")
+	case s.File != "" || s.Env != "":
+		l.fail(at, fmt.Sprintf("the secret %q has an index, and env or file", s.ID), "keep one of them")
+	case control(s.Username):
+		l.fail(at, fmt.Sprintf("the user name of the secret %q has a control character in it", s.ID), "")
+	default:
+		return true
+	}
+	return false
 }
 
 // declared fills in what the image says of the secret.
-func (l *lowering) declared(s SecretMount, at mark) SecretMount {
+func (l *lowering) declared(s SecretMount, at mark) (SecretMount, Secret) {
 	var ids []string
 	for _, d := range l.img.secrets {
 		ids = append(ids, d.ID)
 		if d.ID != s.ID {
 			continue
 		}
-		if s.Env == "" && s.File == "" {
-			s.Env, s.File = d.Env, d.File
+		if s.Env == "" && s.File == "" && s.Index == "" {
+			s.Env, s.File, s.Index, s.Username = d.Env, d.File, d.Index, d.Username
 		}
 		s.Optional = s.Optional || d.Optional
-		return s
+		return s, d
 	}
 	if len(ids) > 0 {
 		hint := "add it there"
@@ -90,18 +187,26 @@ func (l *lowering) declared(s SecretMount, at mark) SecretMount {
 		}
 		l.fail(at, fmt.Sprintf("the secret %q is not in the list of secrets", s.ID), hint)
 	}
-	return s
+	return s, Secret{}
 }
 
 // need notes a secret of the plan; it is optional when all its mounts are.
-func (l *lowering) need(s SecretMount, at mark) {
+func (l *lowering) need(s SecretMount, d Secret, at mark) {
 	for i := range l.secrets {
 		if l.secrets[i].ID == s.ID {
 			l.secrets[i].Optional = l.secrets[i].Optional && s.Optional
 			return
 		}
 	}
-	l.secrets = append(l.secrets, llb.SecretNeed{ID: s.ID, Optional: s.Optional, Lines: at.lines()})
+	l.secrets = append(l.secrets, llb.SecretNeed{ID: s.ID, Optional: s.Optional, File: l.secretFile(d.From), Lines: l.lines(at)})
+}
+
+// secretFile is the path of a file of the spec's folder.
+func (l *lowering) secretFile(name string) string {
+	if name == "" {
+		return ""
+	}
+	return filepath.Join(l.src.Dir, filepath.FromSlash(name))
 }
 
 // checkSecrets checks the list of secrets itself; it runs after the layers, which say what is used.
@@ -119,6 +224,11 @@ func (l *lowering) checkSecrets() {
 		used := false
 		for _, n := range l.secrets {
 			used = used || n.ID == s.ID
+		}
+		if s.From != "" && l.checkSource(s.From, s.at) && l.folder != nil {
+			if _, dir, ok := l.find(s.From, s.at); ok && dir {
+				l.fail(s.at, fmt.Sprintf("the secret %q is the folder %q", s.ID, s.From), "name a file")
+			}
 		}
 		if s.Env != "" || s.File != "" {
 			l.checkWhere(s.ID, s.Env, s.File, s.at)

@@ -28,12 +28,6 @@ type reader struct {
 	last  map[*yaml.Node]int // last lines of nodes; aliases make us ask many times
 }
 
-// field is a key of a mapping and what is done with its value.
-type field struct {
-	name string
-	set  func(key, value *yaml.Node)
-}
-
 func (r *reader) fail(n *yaml.Node, msg, hint string) {
 	r.failAt(mark{line: n.Line, column: n.Column}, msg, hint)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/moby/buildkit/util/suggest"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec/credential"
@@ -18,8 +19,9 @@ import (
 
 // header is what the script block says, as far as it matters before uv reads it.
 type header struct {
-	python     string // X.Y
-	pythonLine int    // of requires-python, 0 when there is none
+	python     string     // X.Y
+	pythonLine int        // of requires-python, 0 when there is none
+	settings   *yaml.Node // [tool.ibuild], nil when there is none
 }
 
 // check goes through the header's values and collects findings.
@@ -28,8 +30,10 @@ type check struct {
 	block  block
 	parser *unstable.Parser
 	toml   []byte
+	pixi   bool // it is pixi that installs
 	errs   source.Errors
 	out    header
+	own    settings
 }
 
 // readHeader parses and checks the embedded document.
@@ -41,7 +45,9 @@ func readHeader(src source.Source, b block) (header, error) {
 		c.syntax(err)
 		return header{}, c.findings()
 	}
+	c.own.c = c
 	c.walk()
+	c.out.settings = c.own.root
 	return c.out, c.findings()
 }
 
@@ -71,8 +77,10 @@ func (c *check) walk() {
 		case unstable.Table, unstable.ArrayTable:
 			table = keys(e.Key())
 			c.table(table, firstKey(e))
+			c.own.table(table, e)
 		case unstable.KeyValue:
 			c.keyValue(table, e)
+			c.own.keyValue(table, e)
 		}
 	}
 }
@@ -121,14 +129,14 @@ func firstKey(e *unstable.Node) *unstable.Node {
 	return it.Node()
 }
 
-// table refuses the tables of tools that a later version of ibuild reads: without them the image would
-// not be what the script asks for.
+// table refuses pixi's tables where pixi is not used: without them the image would not be what the script
+// asks for.
 func (c *check) table(path []string, key *unstable.Node) {
 	if len(path) < 2 || path[0] != "tool" {
 		return
 	}
-	if tool := path[1]; tool == "ibuild" || tool == "pixi" {
-		c.failNode(key, 0, fmt.Sprintf("[tool.%s] is not supported yet", tool), "remove it; it comes with a later version")
+	if path[1] == "pixi" && !c.pixi {
+		c.failNode(key, 0, "[tool.pixi] is for pixi, and this script is installed by uv", "name it as pixi_script in an image spec, or remove the table")
 	}
 }
 

@@ -52,15 +52,14 @@ func TestErrors(t *testing.T) {
 		{"index folder", in("[[tool.uv.index]]\nurl = 'wheels'"), `s.py:4:9: url: the folder "wheels" is on this machine, which is not supported yet; name an index by its URL`},
 		{"unknown key", in("requires_python = '>=3.11'\nname = 'x'\ndependancies = []"), `s.py:3:3: unknown key "requires_python"; did you mean "requires-python"?` + "\n" +
 			`s.py:5:3: unknown key "dependancies"; did you mean "dependencies"?`},
-		{"later tools", in("[tool.ibuild]\napt = ['git']\n[tool.pixi.dependencies]\nx = '*'"), "s.py:3:4: [tool.ibuild] is not supported yet; remove it; it comes with a later version\n" +
-			"s.py:5:4: [tool.pixi] is not supported yet; remove it; it comes with a later version"},
+		{"pixi's table", in("[tool.pixi.dependencies]\nx = '*'"), "s.py:3:4: [tool.pixi] is for pixi, and this script is installed by uv; name it as pixi_script in an image spec, or remove the table"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			src, err := source.New("s.py", t.TempDir(), []byte(test.text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Load(src)
+			_, err = Read(src)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -89,7 +88,7 @@ func TestSupportedSources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(src); err != nil {
+	if _, err := Read(src); err != nil {
 		t.Error(err)
 	}
 }
@@ -113,7 +112,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		b, err := find(src)
-		if _, lerr := Load(src); err != nil && lerr == nil {
+		if _, lerr := Read(src); err != nil && lerr == nil {
 			t.Fatal("a script without a block has a plan")
 		}
 		lf := strings.ReplaceAll(string(src.Data), "\r\n", "\n")

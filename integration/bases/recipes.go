@@ -5,5 +5,6 @@ package bases
 func recipes() []*recipe {
 	sources := debianSources()
 	debian := debian(sources, extraCertificates())
-	return []*recipe{busybox(sources), debian, python(debian, sources), uv()}
+	python := python(debian, sources)
+	return []*recipe{busybox(sources), debian, python, uv(), micromamba(python), pixi(debian)}
 }

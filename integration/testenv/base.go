@@ -50,6 +50,30 @@ func (e *Env) Base(ctx context.Context, image string) (Base, error) {
 	return Base{Name: image, Ref: ref.Name(), Digest: digest}, nil
 }
 
+// BaseAs returns a base image and lets builds find it under another name, too:
+// where what stands in for a program has another version than the one that
+// ibuild asks for, the test says so by calling this. Where the real registries
+// are used, as is what builds get.
+func (e *Env) BaseAs(ctx context.Context, image, as string) (Base, error) {
+	if !e.StandIns {
+		return Base{Name: as, Ref: as}, nil
+	}
+	base, err := e.Base(ctx, image)
+	if err != nil {
+		return Base{}, err
+	}
+	made, err := e.bases.Image(ctx, image)
+	if err != nil {
+		return Base{}, err
+	}
+	ref, err := e.mirrored(as)
+	if err != nil {
+		return Base{}, err
+	}
+	err = remote.WriteIndex(ref, made.Index, remote.WithContext(ctx), remote.WithTransport(e.Registry.direct))
+	return Base{Name: as, Ref: ref.Name(), Digest: base.Digest}, err
+}
+
 // push puts an image under all its names, once. Two callers may both do so,
 // which does no harm.
 func (e *Env) push(ctx context.Context, image *bases.Image) error {

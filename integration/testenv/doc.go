@@ -5,6 +5,9 @@
 //     ghcr.io, behind a proxy that records every request;
 //   - a rootless buildkitd with mutual TLS, run by an ordinary user, behind a
 //     proxy that records every connection;
+//   - servers of packages that nobody else has, for pip, uv, conda, pixi and
+//     apt: one for everybody, one with a password, one with a certificate of a
+//     private authority, each of which records every request;
 //   - that ordinary user, for tests of ibuild without root.
 //
 // A test calls Start, asks the Env for addresses and base images, and calls

@@ -22,6 +22,7 @@ import (
 // images.
 type Options struct {
 	Buildkitd bool      // start a builder
+	Sites     bool      // start servers of packages
 	Bases     []string  // base images to have before Start returns; see Env.Base
 	Upstream  bool      // use the real registries where they can be reached
 	Cache     string    // folder for tools and base images; default in the user's cache folder
@@ -33,6 +34,7 @@ type Env struct {
 	Dir       string // work folder, open to all users, gone after Close
 	Registry  *Registry
 	Buildkitd *Buildkitd // nil unless asked for
+	Sites     *Sites     // nil unless asked for
 	User      User       // an ordinary user
 	Self      User       // who runs the tests, with a home folder of this environment
 	StandIns  bool       // base images are stand-ins; false when the real registries are used
@@ -80,6 +82,11 @@ func Start(ctx context.Context, o Options) (_ *Env, err error) {
 	}
 	if err := os.WriteFile(e.IbuildConfig(), []byte(e.registryConfig()), 0o644); err != nil {
 		return nil, err
+	}
+	if o.Sites {
+		if e.Sites, err = startSites(filepath.Join(e.Dir, "sites"), e.Self); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.startRest(ctx, o); err != nil {
 		return nil, err
@@ -204,7 +211,7 @@ func (e *Env) Command(ctx context.Context, as User, path string, args ...string)
 // folder. Calls after the first return the same.
 func (e *Env) Close() error {
 	e.closing.Do(func() {
-		e.closeErr = errors.Join(e.Buildkitd.close(), e.Registry.close(), e.lock.remove())
+		e.closeErr = errors.Join(e.Buildkitd.close(), e.Sites.close(), e.Registry.close(), e.lock.remove())
 	})
 	return e.closeErr
 }

@@ -11,7 +11,7 @@ import (
 // Mark is a point in a log of requests or connections.
 type Mark int
 
-// Request is one HTTP request that the registry got.
+// Request is one HTTP request that the registry or a site got.
 type Request struct {
 	Time        time.Time
 	Method      string
@@ -109,6 +109,11 @@ func (w *countedResponse) WriteHeader(status int) {
 }
 
 func (w *countedResponse) Write(p []byte) (int, error) {
+	w.log.update(func() {
+		if w.entry.Status == 0 { // the handler leaves it to its first byte
+			w.entry.Status = http.StatusOK
+		}
+	})
 	n, err := w.ResponseWriter.Write(p)
 	w.log.update(func() { w.entry.Received += int64(n) })
 	return n, err

@@ -15,7 +15,9 @@ func TestRequestLog(t *testing.T) {
 	log := &requestLog{file: &file}
 	server := httptest.NewServer(log.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		w.WriteHeader(http.StatusCreated)
+		if r.Method == http.MethodPut {
+			w.WriteHeader(http.StatusCreated)
+		}
 		fmt.Fprintf(w, "got %d", len(body))
 	})))
 	defer server.Close()
@@ -48,6 +50,9 @@ func TestRequestLog(t *testing.T) {
 	}
 	if got[0] != want {
 		t.Errorf("request = %+v, want %+v", got[0], want)
+	}
+	if first := log.since(0)[0]; first.Status != http.StatusOK {
+		t.Errorf("status that the handler did not name is %d", first.Status)
 	}
 	if lines := strings.Count(file.String(), "\n"); lines != 2 {
 		t.Errorf("access log has %d lines, want 2:\n%s", lines, file.String())

@@ -31,7 +31,7 @@ const (
 )
 
 func TestEnvironment(t *testing.T) {
-	env, err := testenv.Start(t.Context(), testenv.Options{Buildkitd: true, Bases: []string{"busybox"}, Log: os.Stderr})
+	env, err := testenv.Start(t.Context(), testenv.Options{Buildkitd: true, Sites: true, Bases: []string{"busybox"}, Log: os.Stderr})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +42,12 @@ func TestEnvironment(t *testing.T) {
 		"registry records requests": testRequests,
 		"builds on both platforms":  testSolve,
 		"packages can be installed": testInstall,
+		"sites reach builds":        testSites,
+		"Python packages":           testPythonPackages,
+		"private authority":         testAuthority,
+		"conda packages":            testConda,
+		"pixi workspaces":           testPixi,
+		"bases under other names":   testBaseAs,
 		"certificates are required": testCertificates,
 		"ordinary user":             testUser,
 	} {
@@ -206,10 +212,10 @@ func dial(t *testing.T, env *testenv.Env) *client.Client {
 }
 
 // solve runs a shell command in an image and returns what it wrote to /out/it.
-func solve(ctx context.Context, c *client.Client, image, arch, command, dir string) (string, error) {
+func solve(ctx context.Context, c *client.Client, image, arch, command, dir string, options ...llb.RunOption) (string, error) {
 	platform := ocispecs.Platform{OS: "linux", Architecture: arch}
 	step := llb.Image(image, llb.Platform(platform)).
-		Run(llb.Args([]string{"/bin/sh", "-ec", command}), llb.IgnoreCache)
+		Run(append(options, llb.Args([]string{"/bin/sh", "-ec", command}), llb.IgnoreCache)...)
 	out := step.AddMount("/out", llb.Scratch())
 	def, err := out.Marshal(ctx, llb.Platform(platform))
 	if err != nil {

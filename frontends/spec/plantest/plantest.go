@@ -43,19 +43,26 @@ func JSON(plan *llb.Plan) ([]byte, error) {
 // withoutRecipe leaves out what llb's own recipe adds to a step: its scripts, its environment, caches
 // and helper images. They have golden files of their own there; here it is what the frontend asked for.
 func withoutRecipe(e llb.Exec) llb.Exec {
-	e.Env = nil
+	e.Native = 0
+	e.Env = slices.DeleteFunc(slices.Clone(e.Env), ofRecipe)
 	e.Args = slices.Clone(e.Args)
 	if len(e.Args) > 3 && e.Args[1] == "-c" {
 		e.Args[2] = "(recipe)" // a command of the user has no arguments after it
 	}
 	var mounts []llb.Mount
 	for _, m := range e.Mounts {
-		if m.Kind == llb.SecretMount || m.Kind == llb.DataMount && strings.HasPrefix(m.Target, "/run/ibuild/") {
+		if m.Kind == llb.SecretMount || m.Kind == llb.LocalMount || m.Kind == llb.DataMount && strings.HasPrefix(m.Target, "/run/ibuild/") {
 			mounts = append(mounts, m)
 		}
 	}
 	e.Mounts = mounts
 	return e
+}
+
+// ofRecipe says whether a variable is one that the recipe sets for every step of a tool.
+func ofRecipe(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	return slices.Contains([]string{"UV_CACHE_DIR", "UV_LINK_MODE", "UV_NO_PROGRESS", "UV_PYTHON_DOWNLOADS", "POETRY_CACHE_DIR", "POETRY_VIRTUALENVS_CREATE"}, name)
 }
 
 // asJSON shows a value as maps and lists without what is empty.

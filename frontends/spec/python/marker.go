@@ -19,47 +19,77 @@ func markerVariables() []string {
 	}
 }
 
-// marker reads comparisons joined by "and" and "or", with parentheses.
-func (s *scanner) marker(depth int) error {
+// node is a part of a marker: a comparison, or parts joined by "and" or "or".
+type node struct {
+	joined      string // "and" or "or"; "" for a comparison
+	parts       []node
+	left, right operand
+	operator    string
+}
+
+// operand is one side of a comparison.
+type operand struct {
+	text    string // a variable's name, or a quoted text without its quotes
+	literal bool
+}
+
+// marker reads comparisons joined by "and" and "or", with parentheses; "and" binds closer.
+func (s *scanner) marker(depth int) (node, error) {
 	if depth > maxDepth {
-		return s.fail("the marker has more than %d parentheses in each other", maxDepth)
+		return node{}, s.fail("the marker has more than %d parentheses in each other", maxDepth)
 	}
+	or := node{joined: "or"}
+	and := node{joined: "and"}
 	for {
-		if err := s.markerTerm(depth); err != nil {
-			return err
+		term, err := s.markerTerm(depth)
+		if err != nil {
+			return node{}, err
 		}
+		and.parts = append(and.parts, term)
 		s.space()
-		if !s.word("and") && !s.word("or") {
-			return nil
+		more, either := s.word("and"), false
+		if !more {
+			either = s.word("or")
+		}
+		if !more {
+			or.parts = append(or.parts, and)
+			and = node{joined: "and"}
+		}
+		if !more && !either {
+			return or, nil
 		}
 		s.space()
 	}
 }
 
-func (s *scanner) markerTerm(depth int) error {
+func (s *scanner) markerTerm(depth int) (node, error) {
 	if s.take("(") {
 		s.space()
-		if err := s.marker(depth + 1); err != nil {
-			return err
+		inner, err := s.marker(depth + 1)
+		if err != nil {
+			return node{}, err
 		}
 		if !s.take(")") {
-			return s.fail("the marker's parenthesis is not closed")
+			return node{}, s.fail("the marker's parenthesis is not closed")
 		}
-		return nil
+		return inner, nil
 	}
-	if err := s.markerValue(); err != nil {
-		return err
-	}
-	s.space()
-	if err := s.markerOperator(); err != nil {
-		return err
+	var n node
+	var err error
+	if n.left, err = s.markerValue(); err != nil {
+		return n, err
 	}
 	s.space()
-	return s.markerValue()
+	if n.operator, err = s.markerOperator(); err != nil {
+		return n, err
+	}
+	s.space()
+	n.right, err = s.markerValue()
+	return n, err
 }
 
 // markerValue is a quoted text or a variable.
-func (s *scanner) markerValue() error {
+func (s *scanner) markerValue() (operand, error) {
 	for _, quote := range []string{`"`, "'"} {
 		start := s.at
 		if !s.take(quote) {
@@ -68,10 +98,11 @@ func (s *scanner) markerValue() error {
 		end := strings.Index(s.text[s.at:], quote)
 		if end < 0 {
 			s.at = start
-			return s.fail("the quoted text of the marker is not closed")
+			return operand{}, s.fail("the quoted text of the marker is not closed")
 		}
+		text := s.text[s.at : s.at+end]
 		s.at += end + 1
-		return nil
+		return operand{text, true}, nil
 	}
 	start := s.at
 	for s.at < len(s.text) && (alphanumeric(s.text[s.at]) || s.text[s.at] == '_' || s.text[s.at] == '.') {
@@ -79,32 +110,32 @@ func (s *scanner) markerValue() error {
 	}
 	name := s.text[start:s.at]
 	if slices.Contains(markerVariables(), name) {
-		return nil
+		return operand{text: name}, nil
 	}
 	s.at = start
 	if name == "" {
-		return s.fail("the marker is not complete")
+		return operand{}, s.fail("the marker is not complete")
 	}
-	return s.fail("%q is not a marker variable (PEP 508)", name)
+	return operand{}, s.fail("%q is not a marker variable (PEP 508)", name)
 }
 
-func (s *scanner) markerOperator() error {
+func (s *scanner) markerOperator() (string, error) {
 	if s.word("not") {
 		s.space()
 		if s.word("in") {
-			return nil
+			return "not in", nil
 		}
-		return s.fail("the marker says not without in")
+		return "", s.fail("the marker says not without in")
 	}
 	if s.word("in") {
-		return nil
+		return "in", nil
 	}
 	for _, op := range operators() {
 		if s.take(op) {
-			return nil
+			return op, nil
 		}
 	}
-	return s.fail("the marker has no comparison here")
+	return "", s.fail("the marker has no comparison here")
 }
 
 // word takes a whole word.

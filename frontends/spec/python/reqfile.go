@@ -17,6 +17,7 @@ import (
 const (
 	maxFiles     = 100
 	maxTreeBytes = 8 << 20
+	maxFindings  = 200 // more help nobody, and each one costs a look at the whole file
 )
 
 // File is one file of a tree of requirements files.
@@ -33,28 +34,44 @@ type Tree struct {
 	Show func(path string) string
 }
 
-// reading is the state of one [Tree.Read].
+// reading is the state of one [Tree.ReadAll].
 type reading struct {
 	Tree
-	files []File
-	seen  map[string]bool
-	bytes int
-	errs  source.Errors
+	files   []File
+	pending []pending
+	seen    map[string]bool
+	bytes   int
+	errs    source.Errors
 }
 
-// Read returns the named file and all files that it refers to, each once, the named one first. The
-// findings come as source.Errors; one about the named file itself, before any of its lines was read,
-// has no File: the caller knows who asked for it.
+// Read is [Tree.ReadAll] for callers that cannot ship local packages: each one is a finding.
 func (t Tree) Read(name string) ([]File, error) {
+	r := t.read(name)
+	for _, p := range r.pending {
+		r.errs = append(r.errs, p.fail(p.text, localHint))
+	}
+	return r.files, r.finish()
+}
+
+func (t Tree) newReading() *reading {
 	r := &reading{Tree: t, seen: map[string]bool{}}
 	if r.Show == nil {
 		r.Show = func(path string) string { return path }
 	}
+	return r
+}
+
+func (t Tree) read(name string) *reading {
+	r := t.newReading()
 	r.add(name, func(msg, hint string) {
 		r.errs = append(r.errs, &source.Error{Msg: msg, Hint: hint})
 	})
+	return r
+}
+
+func (r *reading) finish() error {
 	credential.MaskErrors(r.errs)
-	return r.files, r.errs.Err()
+	return r.errs.Err()
 }
 
 // add reads one file and everything below it; complain reports that the file cannot be had.
@@ -63,7 +80,7 @@ func (r *reading) add(name string, complain func(msg, hint string)) {
 		return
 	}
 	r.seen[name] = true
-	data, err := r.open(name)
+	data, err := r.ReadFile(name, source.SpecLimit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		complain(fmt.Sprintf("there is no requirements file %q", r.Show(name)), "")
@@ -77,6 +94,11 @@ func (r *reading) add(name string, complain func(msg, hint string)) {
 		complain(fmt.Sprintf("more than %d requirements files or %d MiB belong together", maxFiles, maxTreeBytes>>20), "")
 		return
 	}
+	r.addText(name, data)
+}
+
+// addText takes the text of one file.
+func (r *reading) addText(name string, data []byte) {
 	r.files = append(r.files, File{Path: name, Data: data})
 	src, err := source.New(r.Show(name), "", data)
 	if err != nil {
@@ -88,8 +110,9 @@ func (r *reading) add(name string, complain func(msg, hint string)) {
 	}
 }
 
-func (r *reading) open(name string) ([]byte, error) {
-	f, err := r.FS.Open(name)
+// ReadFile reads one regular file of the tree, at most limit bytes of it.
+func (t Tree) ReadFile(name string, limit int64) ([]byte, error) {
+	f, err := t.FS.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +126,9 @@ func (r *reading) open(name string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, errors.New("it is not a regular file")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, source.SpecLimit+1))
-	if err == nil && len(data) > source.SpecLimit {
-		err = fmt.Errorf("it is larger than the limit of %d MiB", source.SpecLimit>>20)
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("it is larger than the limit of %d MiB", limit>>20)
 	}
 	return data, err
 }

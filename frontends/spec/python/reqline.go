@@ -42,6 +42,9 @@ func shortOption(letter byte) string {
 
 // line checks one logical line of a file and follows it where it names another file.
 func (r *reading) line(file string, src source.Source, l logicalLine) {
+	if len(r.errs) >= maxFindings {
+		return
+	}
 	complainAt := func(offset int, msg, hint string) {
 		line, column := src.Position(l.offset + offset)
 		r.errs = append(r.errs, &source.Error{File: src.Name, Line: line, Column: column, Msg: msg, Hint: hint, Data: src.Data})
@@ -53,15 +56,15 @@ func (r *reading) line(file string, src source.Source, l logicalLine) {
 		return
 	}
 	if strings.HasPrefix(l.text, "-") {
-		r.option(file, l.text, complain)
+		r.option(file, src, l, complain)
 		return
 	}
 	requirement := l.text
 	if i := strings.Index(requirement, " --"); i >= 0 {
 		requirement = strings.TrimRight(requirement[:i], " \t")
 	}
-	if IsLocal(requirement) {
-		complain(local(requirement), localHint)
+	if ref, ok := ParseLocal(requirement); ok {
+		r.pend(pending{ref: ref, file: file, src: src, offset: l.offset, text: local(requirement)})
 		return
 	}
 	// uv fills in variables, and takes a URL without a name.
@@ -76,8 +79,8 @@ func (r *reading) line(file string, src source.Source, l logicalLine) {
 }
 
 // option checks a line that begins with a dash.
-func (r *reading) option(file, text string, complain func(msg, hint string)) {
-	name, value := splitOption(text)
+func (r *reading) option(file string, src source.Source, l logicalLine, complain func(msg, hint string)) {
+	name, value := splitOption(l.text)
 	known := slices.Concat(valueOptions(), flagOptions())
 	if !slices.Contains(known, name) {
 		hint := ""
@@ -93,14 +96,42 @@ func (r *reading) option(file, text string, complain func(msg, hint string)) {
 	}
 	switch name {
 	case "--editable":
-		complain(fmt.Sprintf("editable packages (-e %s) are not supported yet", value), localHint)
+		r.editable(file, src, l, value, complain)
 	case "--find-links":
-		if !strings.Contains(value, "://") || strings.HasPrefix(value, "file:") {
-			complain(fmt.Sprintf("the local folder %q of --find-links is not supported yet", value), localHint)
+		if strings.HasPrefix(value, "file:") {
+			complain(fmt.Sprintf("--find-links %s is a file URL, which uv cannot follow", value), "write the path without file:")
+		} else if !strings.Contains(value, "://") {
+			r.pend(pending{ref: LocalRef{Path: value, Kind: Links}, file: file, src: src, offset: l.offset,
+				text: fmt.Sprintf("the local folder %q of --find-links is not supported yet", value)})
 		}
 	case "--requirement", "--constraint":
 		r.follow(file, value, complain)
 	}
+}
+
+// editable checks the value of -e: a project folder, or the URL of a repository.
+func (r *reading) editable(file string, src source.Source, l logicalLine, value string, complain func(msg, hint string)) {
+	if strings.Contains(value, "://") && !strings.Contains(value, "file:") {
+		complain(fmt.Sprintf("-e %s is a URL, and only folders can be editable", value), "write the requirement without -e")
+		return
+	}
+	ref := parseRef(rawEditable(l.text, value))
+	if ref.Kind != Folder {
+		complain(fmt.Sprintf("-e names the %s %q, and only folders can be editable", ref.Kind, ref.Path), "write the requirement without -e")
+		return
+	}
+	r.pend(pending{ref: ref, file: file, editable: true, src: src, offset: l.offset,
+		text: fmt.Sprintf("editable packages (-e %s) are not supported yet", value)})
+}
+
+// rawEditable is the value with its quotes: uv does not take them off.
+func rawEditable(line, value string) string {
+	for _, quote := range []string{`"`, "'"} {
+		if strings.HasSuffix(line, quote+value+quote) {
+			return quote + value + quote
+		}
+	}
+	return value
 }
 
 // follow reads the file that a line of another one names.

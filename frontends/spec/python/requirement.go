@@ -64,7 +64,7 @@ func (s *scanner) requirement() (Requirement, error) {
 	if s.take(";") {
 		s.space()
 		start := s.at
-		if err := s.marker(0); err != nil {
+		if _, err := s.marker(0); err != nil {
 			return r, err
 		}
 		r.Marker = strings.TrimSpace(s.text[start:s.at])

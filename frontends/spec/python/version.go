@@ -84,16 +84,31 @@ const newestPatch = ".99"
 
 // Allows says whether the newest patch release of a minor version ("3.12") meets the specifier.
 func (s Specifier) Allows(minor string) bool {
-	v, err := pep440.Parse(minor + newestPatch)
-	if err != nil {
-		return false
-	}
+	return s.AllowsVersion(minor + newestPatch)
+}
+
+// AllowsVersion says whether one version ("3.12.4") meets the specifier; a text that is no version does not.
+func (s Specifier) AllowsVersion(version string) bool {
+	v, err := pep440.Parse(version)
+	return err == nil && s.check(v)
+}
+
+func (s Specifier) check(v pep440.Version) bool {
 	for _, c := range s.clauses {
 		if !c.Check(v) {
 			return false
 		}
 	}
 	return true
+}
+
+// Versions are the versions that the specifier's clauses name, without a trailing ".*".
+func (s Specifier) Versions() []string {
+	var out []string
+	for _, c := range splitSpecifier(s.text) {
+		out = append(out, strings.TrimSuffix(c.version, ".*"))
+	}
+	return out
 }
 
 // Newest is the first of the given minor versions, newest first, that the specifier allows.

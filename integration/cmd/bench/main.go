@@ -49,7 +49,7 @@ func run(ctx context.Context, ibuild string, runs int) (err error) {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("the peer is a buildkitd that runs as root; run this as root too")
 	}
-	env, err := testenv.Start(ctx, testenv.Options{Bases: []string{"busybox", "debian:bookworm-slim"}, Log: os.Stderr})
+	env, err := testenv.Start(ctx, testenv.Options{Bases: []string{"busybox", "debian:bookworm-slim", "python:3.11-slim-bookworm", "ghcr.io/astral-sh/uv:0.13.9"}, Log: os.Stderr})
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func run(ctx context.Context, ibuild string, runs int) (err error) {
 	defer b.stop()
 	fmt.Printf("ibuild against buildctl on %d cores (%s), files in %s, %d runs each, medians\n\n", runtime.NumCPU(), cpu(), os.TempDir(), runs)
 	fmt.Println("| work | ibuild | buildctl | ratio | to reach |\n| --- | --- | --- | --- | --- |")
-	for _, measure := range []func() error{b.cold, b.rebuild, b.firstOutput, b.ready, b.memory} {
+	for _, measure := range []func() error{b.cold, b.rebuild, b.firstOutput, b.ready, b.memory, b.natively} {
 		if err := measure(); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func main() {
 
 // run prints what a shell can evaluate to out and everything else to chatter.
 func run(ctx context.Context, out, chatter io.Writer) (err error) {
-	env, err := testenv.Start(ctx, testenv.Options{Buildkitd: true, Upstream: true, Log: chatter})
+	env, err := testenv.Start(ctx, testenv.Options{Buildkitd: true, Sites: true, Upstream: true, Log: chatter})
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func run(ctx context.Context, out, chatter io.Writer) (err error) {
 			return err
 		}
 	}
-	for _, line := range env.Environ() {
+	for _, line := range append(env.Environ(), env.Sites.Environ()...) {
 		name, value, _ := strings.Cut(line, "=")
 		fmt.Fprintf(out, "export %s='%s'\n", name, value)
 	}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/ibuild/ibuild/engine"
+	"github.com/ibuild/ibuild/imagelock"
+	"github.com/urfave/cli/v2"
+)
+
+func lockCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "lock",
+		Usage:     "pin the base and helper images of a source to digests",
+		ArgsUsage: "SOURCE",
+		Description: `It writes ibuild.lock next to the source. Builds take the digests from there and ask for no tags; --no-lock
+ignores them. All sources of a folder share the file. Digests that are there stay until --update.
+
+   ibuild lock image.yaml
+   ibuild lock --update image.yaml
+   ibuild lock --check image.yaml
+
+Exit codes of --check: 0 the lock is up to date, 1 a tag has moved or an image is not in the lock.`,
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "update", Usage: "take the digests that the tags point to now"},
+			&cli.BoolFlag{Name: "check", Usage: "compare with what the tags point to now, and write nothing"},
+		}, append(sourceFlags(), builderFlags()...)...),
+		Action:       runLock,
+		OnUsageError: usageError,
+	}
+}
+
+func runLock(c *cli.Context) error {
+	update, check := c.Bool("update"), c.Bool("check")
+	if update && check {
+		return &usage{msg: "--check writes nothing, so there is nothing to --update"}
+	}
+	src, err := oneArg(c, "")
+	if err != nil {
+		return err
+	}
+	h, err := wire(c)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	req, err := load(c, h, src)
+	if err != nil {
+		return err
+	}
+	warn(os.Stderr, "", req.Plan)
+	dir, name := sourceFile(c, src)
+	if name == "" {
+		return &usage{msg: "there is no file that the lock could be next to", hint: "give the file; what comes from standard input cannot be locked"}
+	}
+	lock, err := imagelock.Read(dir)
+	if err != nil {
+		return err
+	}
+	if update || check {
+		req.Pins = nil // the tags are what is asked for
+	}
+	images, err := h.images(c, req)
+	if err != nil {
+		return err
+	}
+	if check {
+		return checkLock(os.Stdout, lock, name, images)
+	}
+	return writeLock(os.Stdout, lock, lock.With(name, images, update))
+}
+
+func (h *house) images(c *cli.Context, req engine.Request) ([]imagelock.Image, error) {
+	found, err := h.engine("quiet", nil).Images(c.Context, req)
+	var list []imagelock.Image
+	for _, img := range found {
+		list = append(list, imagelock.Image{Name: img.Name, Digest: img.Digest})
+	}
+	return list, err
+}
+
+// checkLock tells what is not as the lock says. An entry that is not used any more does no harm.
+func checkLock(w io.Writer, lock imagelock.Lock, source string, images []imagelock.Image) error {
+	bad := false
+	for _, d := range lock.Differences(source, images) {
+		fmt.Fprintln(w, describe(d))
+		bad = bad || d.Now != ""
+	}
+	if bad {
+		fmt.Fprintf(w, "%s is not up to date: ibuild lock adds what is missing, --update moves what has moved\n", lock.File)
+		return &childExit{code: exitBuild}
+	}
+	return nil
+}
+
+func describe(d imagelock.Difference) string {
+	switch {
+	case d.Locked == "":
+		return fmt.Sprintf("missing  %s is %s", d.Name, d.Now)
+	case d.Now == "":
+		return fmt.Sprintf("unused   %s", d.Name)
+	}
+	return fmt.Sprintf("moved    %s from %s to %s", d.Name, d.Locked, d.Now)
+}
+
+func change(d imagelock.Difference) string {
+	switch {
+	case d.Locked == "":
+		return fmt.Sprintf("added    %s as %s", d.Name, d.Now)
+	case d.Now == "":
+		return fmt.Sprintf("dropped  %s", d.Name)
+	}
+	return describe(d)
+}
+
+// writeLock writes the file where that changes it, and tells what changed.
+func writeLock(w io.Writer, old, now imagelock.Lock) error {
+	data, err := now.Bytes()
+	if err != nil {
+		return err
+	}
+	before, err := os.ReadFile(now.File)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	switch pins := now.Pins(); {
+	case len(pins) == 0 && !old.Exists:
+		fmt.Fprintln(w, "nothing to pin: the source names no image by a tag")
+		return nil
+	case old.Exists && bytes.Equal(before, data):
+		fmt.Fprintf(w, "%s has it all: %d images\n", now.File, len(pins))
+		return nil
+	}
+	if err := engine.WriteFile(now.File, data); err != nil {
+		return err
+	}
+	for _, d := range old.Changes(now) {
+		fmt.Fprintln(w, change(d))
+	}
+	fmt.Fprintf(w, "wrote %s: %d images\n", now.File, len(now.Pins()))
+	return nil
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ibuild/ibuild/engine"
+	"github.com/urfave/cli/v2"
+)
+
+func (o *order) sayResult(res *engine.Result, took time.Duration) {
+	how := map[engine.How]string{
+		engine.HowKnown:     "nothing changed: no builder was needed",
+		engine.HowAssembled: "only code changed: put together without a builder",
+		engine.HowSolved:    "built by " + res.Builder,
+		engine.HowBase:      "the image is its base",
+	}[res.How]
+	if res.How == engine.HowAssembled && res.Builder != "" {
+		how = "environment built by " + res.Builder + ", code put on top"
+	}
+	say(o.progress, "%s, in %s", how, took.Round(time.Millisecond))
+	for _, n := range res.Names {
+		if res.How == engine.HowBase {
+			say(o.progress, "image %s", n)
+			continue
+		}
+		say(o.progress, "pushed %s@%s", n, res.Descriptor.Digest)
+	}
+	for _, e := range o.req.Outputs.Exports {
+		if e.Dest != "-" {
+			say(o.progress, "wrote %s", e.Dest)
+		}
+	}
+}
+
+// metadata has the keys of `docker buildx build --metadata-file`.
+func metadata(res *engine.Result) map[string]any {
+	m := map[string]any{}
+	if res.Descriptor.Digest != "" {
+		m["containerimage.digest"], m["containerimage.descriptor"] = res.Descriptor.Digest, res.Descriptor
+	}
+	if res.ConfigDigest != "" {
+		m["containerimage.config.digest"] = res.ConfigDigest
+	}
+	if len(res.Names) > 0 {
+		m["image.name"] = strings.Join(res.Names, ",")
+	}
+	return m
+}
+
+func (o *order) writeResult(c *cli.Context, res *engine.Result) error {
+	var errs []error
+	if f := c.String("metadata-file"); f != "" {
+		data, err := json.MarshalIndent(metadata(res), "", "  ")
+		if err != nil {
+			return err
+		}
+		errs = append(errs, engine.WriteFile(f, append(data, '\n')))
+	}
+	if f := c.String("iidfile"); f != "" && res.Descriptor.Digest != "" {
+		id := first(res.ConfigDigest, res.Descriptor.Digest.String())
+		errs = append(errs, engine.WriteFile(f, []byte(id)))
+	}
+	archive := slices.ContainsFunc(o.req.Outputs.Exports, func(e engine.Export) bool { return e.Dest == "-" })
+	switch {
+	case !c.Bool("quiet") || archive:
+	case res.How == engine.HowBase: // its digest alone does not say where it is
+		fmt.Println(res.Names[0])
+	case res.Descriptor.Digest != "":
+		fmt.Println(res.Descriptor.Digest)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,5 @@
+import humanize
+
+
+def size(number):
+    return humanize.naturalsize(number, binary=True)

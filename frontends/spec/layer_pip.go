@@ -1,0 +1,208 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ibuild/ibuild/frontends/spec/credential"
+	"github.com/ibuild/ibuild/frontends/spec/python"
+	"github.com/ibuild/ibuild/llb"
+)
+
+// Pip is a layer of Python packages, installed in one step.
+type Pip struct {
+	PipOptions
+	Packages []string // requirements (PEP 508)
+	// Requirements is the path of a requirements file in the spec's folder, "" for none.
+	Requirements string
+	placed
+}
+
+// PipOptions say how Python packages are installed.
+type PipOptions struct {
+	IndexURL       string   // index that replaces PyPI, with "name=" in front where it needs one for its credentials
+	ExtraIndexURLs []string // indexes that are looked at first
+	Pre            bool     // pre-releases are fine
+	WheelsOnly     bool     // no package is built from source
+	ExtraArgs      []string // more arguments for uv pip install
+	Secrets        []SecretMount
+}
+
+// WithPipPackages adds a layer of Python packages, each a requirement as PEP 508 writes it.
+func (img Image) WithPipPackages(o PipOptions, packages ...string) Image {
+	return img.With(Pip{PipOptions: o, Packages: packages})
+}
+
+func (p Pip) kind() string {
+	if len(p.Packages) == 0 && p.Requirements != "" {
+		return "requirements"
+	}
+	return "pip"
+}
+
+func (p Pip) clone() Layer {
+	p.Packages, p.PipOptions = slices.Clone(p.Packages), p.PipOptions.clone()
+	return p
+}
+
+func (o PipOptions) clone() PipOptions {
+	o.Secrets, o.ExtraIndexURLs, o.ExtraArgs = slices.Clone(o.Secrets), slices.Clone(o.ExtraIndexURLs), slices.Clone(o.ExtraArgs)
+	return o
+}
+
+func (p Pip) yaml() *yaml.Node {
+	if p.kind() == "requirements" {
+		return encode(requirementsForm(&p))
+	}
+	return encode(&p)
+}
+
+func (p *Pip) short(t table) field {
+	return t.texts("packages", "requirements as PEP 508 writes them, never seen by a shell", &p.Packages)
+}
+
+func (p *Pip) fields(t table) []field {
+	return append([]field{p.short(t), t.raw("requirements", "a requirements file that is installed in the same step", &p.Requirements)}, p.PipOptions.fields(t)...)
+}
+
+func (o *PipOptions) fields(t table) []field {
+	return []field{
+		t.raw("index_url", "the index that replaces PyPI: a URL, or name=URL", &o.IndexURL),
+		t.texts("extra_index_urls", "indexes that are looked at before it: URLs, or name=URL", &o.ExtraIndexURLs),
+		t.flag("pre", "pre-releases are fine", &o.Pre),
+		t.flag("wheels_only", "nothing is built from source; the step may then run beside apt steps", &o.WheelsOnly),
+		t.arguments("extra_args", "more arguments for uv pip install", &o.ExtraArgs),
+		t.secrets(&o.Secrets),
+	}
+}
+
+func (p Pip) lower(l *lowering) {
+	if len(p.Packages) == 0 && p.Requirements == "" {
+		l.empty(p.mark(), "no packages are named")
+		return
+	}
+	if project, ok := p.lockedProject(l); ok {
+		project.lower(l)
+		return
+	}
+	l.checkTwice(p.Packages, p.marks)
+	p.checkIndexes(l)
+	p.checkArgs(l)
+	mounts, env := l.mounts(p.Secrets)
+	step := llb.Pip{
+		Index: p.IndexURL, ExtraIndexes: slices.Clone(p.ExtraIndexURLs), Pre: p.Pre, WheelsOnly: p.WheelsOnly, Args: slices.Clone(p.ExtraArgs),
+		Backend: l.gpu.backend[l.index], Lines: l.lines(l.layer),
+	}
+	for i, text := range p.Packages {
+		text, more := p.lowerPackage(l, text, p.marks.at("packages", i))
+		step.Packages = append(step.Packages, text)
+		step.Mounts = append(step.Mounts, more...)
+	}
+	if p.Requirements != "" {
+		p.lowerFile(l, &step)
+	}
+	more := l.gpu.packages[l.index]
+	step.Packages = append(step.Packages, more...)
+	step.Title = p.title(more)
+	step.Mounts = append(step.Mounts, mounts...)
+	if step.WheelsOnly && slices.ContainsFunc(step.Mounts, func(m llb.Mount) bool { return m.Kind == llb.LocalMount && !m.File }) {
+		l.fail(p.marks.at("wheels_only"), "wheels_only, and a local folder that has to be built", "bring it in a layer of its own")
+	}
+	exec := step.Step()
+	exec.Env = append(exec.Env, env...)
+	l.steps = append(l.steps, exec)
+}
+
+// title is what progress and history call the step.
+func (p Pip) title(more []string) string {
+	list := slices.Concat(p.Packages, more)
+	if p.Requirements != "" {
+		list = append([]string{p.Requirements}, list...)
+	}
+	return p.kind() + ": " + strings.Join(list, " ")
+}
+
+// lowerPackage checks one requirement. One that is a path is mounted, and named by where it is in the step.
+func (p Pip) lowerPackage(l *lowering, text string, at mark) (string, []llb.Mount) {
+	p.checkPackage(l, text, at)
+	ref, ok := python.ParseLocal(text)
+	if !ok || l.folder == nil || strings.HasPrefix(text, "-") {
+		return text, nil
+	}
+	locals, err := l.tree().Resolve(ref, false)
+	if !l.collect(err, at) {
+		return text, nil
+	}
+	target := path.Join(requirementsDir, path.Clean(ref.Path))
+	if name, _, direct := strings.Cut(text, "@"); direct && !strings.Contains(name, "/") {
+		return strings.TrimSpace(name) + " @ file://" + target, l.localMounts(requirementsDir, locals, at)
+	}
+	return strings.Replace(text, ref.Path, target, 1), l.localMounts(requirementsDir, locals, at)
+}
+
+func (p Pip) checkPackage(l *lowering, text string, at mark) {
+	switch {
+	case strings.HasPrefix(text, "-"):
+		l.fail(at, fmt.Sprintf("%q is an option, not a package", text), "options go into extra_args")
+		return
+	case credential.InURL(text) && !l.img.plainCredentials:
+		l.fail(at, "the package's URL has a password in it", "mount the password as a secret, e.g. in a .netrc file")
+		return
+	case python.IsLocal(text):
+		return // it is looked up
+	case control(text):
+		l.fail(at, fmt.Sprintf("%q has a control character in it", text), "")
+		return
+	}
+	_, err := python.ParseRequirement(text)
+	var se *python.SyntaxError
+	if errors.As(err, &se) {
+		l.fail(at, fmt.Sprintf("%q is not a requirement: %s", text, se.Msg), "write e.g. numpy>=2 (PEP 508)")
+	}
+}
+
+func (p Pip) checkIndexes(l *lowering) {
+	check := func(text string, at mark) {
+		if name, rest, named := strings.Cut(text, "="); named && indexName(name) {
+			text = rest
+		}
+		u, err := url.Parse(text)
+		switch {
+		case credential.InURL(text) && !l.img.plainCredentials:
+			l.fail(at, "the index URL has a password in it", "mount the password as a secret, e.g. in a .netrc file")
+		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || control(text):
+			l.fail(at, fmt.Sprintf("%q is not the URL of a package index", credential.WithoutPassword(text)), "write https://host/path, or name=https://host/path")
+		}
+	}
+	if p.IndexURL != "" {
+		check(p.IndexURL, p.marks.at("index_url"))
+	}
+	for i, u := range p.ExtraIndexURLs {
+		check(u, p.marks.at("extra_index_urls", i))
+	}
+}
+
+// checkArgs refuses arguments that name files: the step does not have them.
+func (p Pip) checkArgs(l *lowering) {
+	for i, a := range p.ExtraArgs {
+		at := p.marks.at("extra_args", i)
+		if i == 0 && !strings.HasPrefix(a, "-") {
+			l.fail(at, fmt.Sprintf("extra_args begin with %q, which is not an option", a), "packages go into packages")
+			continue
+		}
+		name, _, _ := strings.Cut(a, "=")
+		switch {
+		case slices.Contains([]string{"-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints", "-e", "--editable"}, name):
+			l.fail(at, fmt.Sprintf("%s in extra_args names a file, which the step does not have", name), "use a requirements layer")
+		case name == "--":
+			l.fail(at, `"--" in extra_args would turn options into packages`, "")
+		}
+		l.checkCredential("an argument in extra_args", credential.InText(a), at)
+	}
+}

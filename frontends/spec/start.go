@@ -1,0 +1,139 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ibuild/ibuild/frontends/spec/credential"
+	"github.com/ibuild/ibuild/llb"
+)
+
+// start is where an image begins, when that is not the Debian base. Every kind is in a file of its own.
+type start interface {
+	// kind is its key in YAML.
+	kind() string
+	// lower sets the base and adds the first steps.
+	lower(l *lowering)
+	// yaml is what stands after the key.
+	yaml() *yaml.Node
+}
+
+// A start that installs Python packages by itself does so after the image's leading apt, env and workdir
+// layers.
+type installing interface{ lowerPackages(l *lowering) }
+
+func (l *lowering) lowerStart() {
+	l.readCertificates()
+	if l.img.start == nil {
+		l.lowerDebian(l.img.python, l.debianMark())
+	} else {
+		if l.img.python != "" {
+			l.fail(l.img.marks.at("python_version"), "python_version goes with the Debian base only", pythonHint(l.img.start))
+		}
+		l.img.start.lower(l)
+	}
+	l.lowerEverywhere()
+}
+
+// pythonHint says how the Python of another start is chosen.
+func pythonHint(s start) string {
+	switch s.(type) {
+	case scriptStart:
+		return "remove it; requires-python in the script's header says which Python"
+	case environmentStart:
+		return "remove it; from_env takes the Python of the environment"
+	}
+	return "remove it, or name a base_image that has this Python"
+}
+
+func (l *lowering) lowerPackages() {
+	if s, ok := l.img.start.(installing); ok {
+		s.lowerPackages(l)
+	}
+	l.lowerGPU()
+}
+
+// debianUser says that the image's user is the one that ibuild's own base makes. An image on top of
+// another spec keeps that one's.
+func (l *lowering) debianUser() bool {
+	_, based := l.img.start.(parentStart)
+	return l.debian && !based
+}
+
+func (l *lowering) debianMark() mark {
+	at := l.img.marks.at("python_version")
+	if at.line == 0 {
+		at = l.img.marks.at("base_image")
+	}
+	return at
+}
+
+// lowerDebian starts from the Debian base with a Python; "" is the newest.
+func (l *lowering) lowerDebian(python string, at mark) {
+	supported := llb.PythonVersions()
+	if python == "" {
+		python = supported[0]
+	}
+	if !slices.Contains(supported, python) {
+		hint := "supported are " + strings.Join(supported, ", ")
+		if parts := strings.Split(python, "."); len(parts) == 3 && slices.Contains(supported, parts[0]+"."+parts[1]) {
+			hint = fmt.Sprintf("write %s.%s, its newest patch release is taken", parts[0], parts[1])
+		}
+		l.fail(at, fmt.Sprintf("Python %q is not supported", python), hint)
+	}
+	l.base = llb.Base{Ref: llb.DebianPython(python), Python: true, Lines: l.lines(at)}
+	l.lowerCertificates()
+	l.steps = append(l.steps, llb.DebianSetup(python, l.lines(at))...)
+	l.workdir, l.python, l.debian = llb.DefaultHome, python, true
+}
+
+// existing starts from an image that is there.
+type existing struct{ ref string }
+
+func (e existing) kind() string     { return "base_image" }
+func (e existing) yaml() *yaml.Node { return textNode(e.ref) }
+
+func (e existing) lower(l *lowering) {
+	at := l.img.marks.at("base_image")
+	if e.ref == scratch {
+		l.base = llb.Base{Ref: scratch, Lines: l.lines(at)}
+		l.workdir = "/"
+		return
+	}
+	named, err := reference.ParseNormalizedNamed(e.ref)
+	if err != nil {
+		msg, hint := refProblem(e.ref, err)
+		l.fail(at, "base_image: "+msg, hint)
+		return
+	}
+	l.base = llb.Base{Ref: reference.TagNameOnly(named).String(), Lines: l.lines(at)}
+	l.lowerCertificates()
+}
+
+// isFile says whether a base is meant to be a file rather than a reference.
+func isFile(base string) bool {
+	ext := path.Ext(base)
+	return strings.HasPrefix(base, "./") || strings.HasPrefix(base, "../") || strings.HasPrefix(base, "/") ||
+		ext == ".yaml" || ext == ".yml"
+}
+
+// refProblem words why a text is not an image reference.
+func refProblem(ref string, err error) (msg, hint string) {
+	msg = fmt.Sprintf("%q is not an image reference", credential.WithoutPassword(ref))
+	_, lowerErr := reference.ParseNormalizedNamed(strings.ToLower(ref))
+	switch {
+	case lowerErr == nil:
+		return msg, fmt.Sprintf("names are lower case: %q", strings.ToLower(ref))
+	case errors.Is(err, reference.ErrNameTooLong):
+		return msg, "the name is too long"
+	case strings.Contains(ref, "://"):
+		return msg, "write it without a scheme: host[:port]/name[:tag]"
+	}
+	return msg, "write [host[:port]/]name[:tag][@digest]"
+}

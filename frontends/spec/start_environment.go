@@ -1,0 +1,157 @@
+package spec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ibuild/ibuild/frontends/spec/python"
+	"github.com/ibuild/ibuild/llb"
+)
+
+// environmentStart starts from the Python environment of the caller: the Debian base with the same Python, and
+// the named packages in the versions that are installed here.
+type environmentStart struct {
+	Interpreter string   // "" is python3, or python, on PATH; never said by a file
+	Packages    []string // names, with extras
+}
+
+// FromEnvironment starts from the caller's Python environment: the Debian base with the interpreter's X.Y,
+// and the packages in the versions that are installed for it. interpreter is a program on PATH or a path; ""
+// is python3, or python, on PATH. It is run when the image is planned.
+func FromEnvironment(interpreter string, packages ...string) Image {
+	return Image{start: environmentStart{Interpreter: interpreter, Packages: slices.Clone(packages)}}
+}
+
+func (e environmentStart) kind() string     { return "from_env" }
+func (e environmentStart) yaml() *yaml.Node { return encode(&e) }
+
+func (e *environmentStart) short(t table) field {
+	return t.texts("packages", "packages that are installed in the version that the caller's Python has", &e.Packages)
+}
+
+func (e *environmentStart) fields(table) []field { return nil }
+
+// listInstalled prints what is installed for an interpreter. It looks at metadata only and imports nothing.
+const listInstalled = `import importlib.metadata, json, sys
+found = {}
+for d in importlib.metadata.distributions():
+    name = d.metadata["Name"]
+    if name and name not in found:
+        found[name] = {"version": d.version, "url": d.read_text("direct_url.json") or ""}
+print(json.dumps({"python": "%d.%d" % sys.version_info[:2], "packages": found}))`
+
+// environment is what an interpreter has installed.
+type environment struct {
+	Python   string `json:"python"`
+	Packages map[string]struct {
+		Version string `json:"version"`
+		URL     string `json:"url"` // direct_url.json (PEP 610): not from an index
+	} `json:"packages"`
+}
+
+// readEnvironment asks the interpreter.
+func (e environmentStart) read() (environment, error) {
+	var out environment
+	var program string
+	err := exec.ErrNotFound
+	for _, name := range []string{"python3", "python"} {
+		if e.Interpreter != "" {
+			name = e.Interpreter
+		}
+		if program, err = exec.LookPath(name); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return out, errors.New("there is no Python on PATH")
+	}
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, program, "-I", "-c", listInstalled)
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	data, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(complaint.String()))
+	}
+	return out, json.Unmarshal(data, &out)
+}
+
+func (e environmentStart) lower(l *lowering) {
+	at := l.img.marks.at("from_env")
+	if len(e.Packages) == 0 {
+		l.empty(at, "from_env names no packages")
+	}
+	if l.folder == nil {
+		l.lowerDebian("", at) // nothing is run for a look at the text alone
+		return
+	}
+	env, err := e.read()
+	if err != nil {
+		l.fail(at, "from_env: the Python environment cannot be read: "+err.Error(), "activate the environment, or list the packages with their versions in packages")
+		return
+	}
+	l.lowerDebian(env.Python, at)
+	l.pinned = e.pin(l, env, at)
+}
+
+// pin is the requirement of each package as it is installed.
+func (e environmentStart) pin(l *lowering, env environment, at mark) []string {
+	installed := map[string]string{}
+	for name := range env.Packages {
+		installed[python.NormalName(name)] = name
+	}
+	var out []string
+	for i, text := range e.Packages {
+		at := l.img.marks.at("packages", i)
+		if at.line == 0 {
+			at = l.img.marks.at("from_env", i)
+		}
+		r, err := python.ParseRequirement(text)
+		if err != nil || r.Specifier != "" || r.URL != "" {
+			l.fail(at, fmt.Sprintf("from_env: %q is not the name of a package", text), "write the name, its version comes from the environment")
+			continue
+		}
+		name, ok := installed[python.NormalName(r.Name)]
+		if !ok {
+			hint := "install it there, or put it into packages"
+			if near, ok := nearest(r.Name, slices.Sorted(maps.Values(installed))); ok {
+				hint = fmt.Sprintf("did you mean %q?", near)
+			}
+			l.fail(at, fmt.Sprintf("from_env: %q is not installed for this Python", r.Name), hint)
+			continue
+		}
+		p := env.Packages[name]
+		if p.URL != "" {
+			l.fail(at, fmt.Sprintf("from_env: %q was not installed from an index", r.Name), "bring it as a requirement of its own (a local folder, a wheel, or a URL) in packages")
+			continue
+		}
+		version, _, local := strings.Cut(p.Version, "+")
+		if local {
+			l.warn(at, fmt.Sprintf("from_env: %s %s is a local version, %s is installed", r.Name, p.Version, version), "name its index and version in packages if that matters")
+		}
+		extras := ""
+		if len(r.Extras) > 0 {
+			extras = "[" + strings.Join(r.Extras, ",") + "]"
+		}
+		out = append(out, r.Name+extras+"=="+version)
+	}
+	return out
+}
+
+func (e environmentStart) lowerPackages(l *lowering) {
+	if len(l.pinned) == 0 {
+		return
+	}
+	at := l.lines(l.img.marks.at("from_env"))
+	l.steps = append(l.steps, llb.Pip{Packages: l.pinned, Lines: at}.Step())
+}

@@ -1,0 +1,105 @@
+package spec
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ibuild/ibuild/frontends/source"
+)
+
+// maxDepth is how many specs may stand on each other.
+const maxDepth = 8
+
+// parentStart starts from what another spec makes: a file, or an image made in Go or nested in the YAML.
+// The other spec's steps are part of the same graph, so a builder shares them with every image that is based
+// on it, and nothing has to be pushed in between.
+type parentStart struct {
+	file  string // relative to this spec's folder; it may lead out of it
+	image *Image
+}
+
+// FromSpec starts from what another image is made of. Both read their files from the same folder.
+func FromSpec(parent Image) Image {
+	parent = parent.clone()
+	return Image{start: parentStart{image: &parent}}
+}
+
+// FromSpecFile starts from what an image spec makes. The path is relative to the folder that the image is
+// planned with; that spec's own files are relative to its own folder.
+func FromSpecFile(file string) Image { return Image{start: parentStart{file: file}} }
+
+func (p parentStart) kind() string { return "base_image" }
+
+func (p parentStart) yaml() *yaml.Node {
+	if p.file != "" {
+		return textNode("./" + strings.TrimPrefix(path.Clean(p.file), "./"))
+	}
+	return p.image.node()
+}
+
+// lower adds the steps of the other spec, with its own folder and its own places.
+func (p parentStart) lower(l *lowering) {
+	at := l.img.marks.at("base_image")
+	if l.depth == maxDepth {
+		l.fail(at, fmt.Sprintf("more than %d specs are based on each other", maxDepth), "look for a circle among them")
+		return
+	}
+	below := &lowering{src: l.src, folder: l.folder, depth: l.depth + 1, outcome: l.outcome, partial: l.partial, where: l.where}
+	if p.image != nil {
+		below.img = *p.image
+	} else if !p.read(l, below, at) {
+		return
+	}
+	if below.folder != l.folder && below.folder != nil {
+		defer below.folder.close()
+	}
+	switch below.img.start.(type) {
+	case dockerfileStart:
+		l.fail(at, "base_image: a spec that is a Dockerfile cannot be built upon", "build it first and name its image")
+		return
+	}
+	below.run()
+	l.workdir, l.gpu = below.workdir, below.gpu
+}
+
+// read reads the other spec's file.
+func (p parentStart) read(l, below *lowering, at mark) bool {
+	if path.IsAbs(p.file) || strings.Contains(p.file, `\`) || control(p.file) {
+		l.fail(at, fmt.Sprintf("base_image: the path %q is not relative", p.file), "paths are relative to the spec's folder")
+		return false
+	}
+	if l.folder == nil {
+		return false // only the disk can tell
+	}
+	name := filepath.ToSlash(filepath.Clean(p.file))
+	src, err := source.Read(filepath.Join(l.folder.dir, filepath.FromSlash(name)), source.SpecLimit)
+	if err != nil {
+		l.fail(at, fmt.Sprintf("base_image: the spec %q cannot be read: %v", l.folder.show(name), readProblem(err)), "")
+		return false
+	}
+	src.Name = l.folder.show(name)
+	img, errs := parse(src)
+	below.img, below.src, below.partial = img, src, len(errs) > 0
+	l.errs = append(l.errs, errs...)
+	if len(errs) > 0 && img.marks == nil {
+		return false
+	}
+	f, err := openFolder(src)
+	if err != nil {
+		l.errs.Collect(err)
+		return false
+	}
+	below.folder = f
+	return true
+}
+
+// readProblem is what a source error says without its file.
+func readProblem(err error) string {
+	var all source.Errors
+	all.Collect(err)
+	return all[0].Msg
+}

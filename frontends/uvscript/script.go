@@ -1,0 +1,130 @@
+package uvscript
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ibuild/ibuild/frontends/source"
+	"github.com/ibuild/ibuild/frontends/spec/credential"
+)
+
+// Script is a Python script with a PEP 723 header that was read and checked. It is a value.
+type Script struct {
+	// Source is the whole script.
+	Source source.Source
+	// Name is the script's file name in the image.
+	Name string
+	// Header is the script block alone, with LF line ends: all that the step that installs is given.
+	Header []byte
+	// First and Last are the block's lines, from 1.
+	First, Last int
+	// Python is the newest supported Python that requires-python allows ("3.12"); PythonLine is where the
+	// script says so, 0 when it does not.
+	Python     string
+	PythonLine int
+	// Lock is <script>.lock, nil when there is none.
+	Lock []byte
+	// Settings is [tool.ibuild] as the YAML that says the same, with places in the script; nil when there
+	// is none.
+	Settings *yaml.Node
+}
+
+// Read reads the script's header and lock, and checks them. The error is source.Errors.
+func Read(src source.Source) (Script, error) {
+	b, err := find(src)
+	if err != nil {
+		return Script{}, err
+	}
+	var errs source.Errors
+	h, err := readHeader(src, b)
+	errs.Collect(err)
+	s := Script{
+		Source: src, Name: src.Base(), Header: b.bytes(), First: b.first, Last: b.last,
+		Python: h.python, PythonLine: h.pythonLine, Settings: h.settings,
+	}
+	if src.Stdin {
+		s.Name = stdinScript
+	}
+	errs.Collect(s.checkName())
+	s.Lock, err = s.readLock()
+	errs.Collect(err)
+	return s, errs.Err()
+}
+
+// stdinScript is the name of a script that came without one.
+const stdinScript = "script.py"
+
+// Head is the script down to the end of its header: all that steps point at, and no part of its body,
+// so that the environment's definition is the same bytes whatever the body is.
+func (s Script) Head() []byte {
+	data, end := s.Source.Data, 0
+	for range s.Last {
+		i := bytes.IndexByte(data[end:], '\n')
+		if i < 0 {
+			end = len(data)
+			break
+		}
+		end += i + 1
+	}
+	return data[:end:end]
+}
+
+// checkName refuses names that a file in the image should not have.
+func (s Script) checkName() error {
+	bad := strings.ContainsFunc(s.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) || s.Name == "." || s.Name == ".." || s.Name == "/"
+	if bad {
+		return &source.Error{File: s.Source.Name, Msg: fmt.Sprintf("%q is not a name for a script", s.Name)}
+	}
+	return nil
+}
+
+// readLock reads <script>.lock, nil when there is none.
+func (s Script) readLock() ([]byte, error) {
+	if s.Source.Stdin {
+		return nil, nil
+	}
+	name := s.Source.Name + ".lock"
+	fail := func(msg, hint string, err error) error {
+		return &source.Error{File: name, Msg: msg, Hint: hint, Err: err}
+	}
+	f, err := os.Open(filepath.Join(s.Source.Dir, s.Source.Base()+".lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail("cannot be read: "+cause(err).Error(), "", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		return nil, fail("the lock is not a file", "write it with: uv lock --script "+s.Source.Name, nil)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, source.LockLimit+1))
+	switch {
+	case err != nil:
+		return nil, fail("cannot be read: "+cause(err).Error(), "", err)
+	case len(data) > source.LockLimit:
+		return nil, fail(fmt.Sprintf("larger than the limit of %d MiB", source.LockLimit>>20), "", nil)
+	case credential.InURL(string(data)):
+		return nil, fail("the lock has a URL with a password in it, which would end up in the image's cache and history",
+			"give the index a name and its password as a secret, and lock again", nil)
+	case data == nil:
+		data = []byte{} // an empty lock is a lock, uv says what is wrong with it
+	}
+	return data, nil
+}
+
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
