@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,6 +28,8 @@ type Provider struct {
 	// Open starts or dials a BuildKit; why says how it came to be chosen. The engine opens it when one is needed,
 	// and closes it. One of Open and Make is set; neither, for a name that is never usable.
 	Open func(ctx context.Context, why string) (Builder, error)
+	// Options are the names of the options that it takes from a source (Plan.BuilderOptions).
+	Options []string
 	// Key names the BuildKit before it is opened, to remember its platform.
 	Key string
 	// Platform is what it builds for when nobody says so; zero when it has to be asked.
@@ -120,6 +123,23 @@ func (bs Builders) names() []string {
 // Choose is the provider that a request would be given to: the one that the caller names, else the one that
 // the source asks for, else the best usable one.
 func (e *Engine) Choose(ctx context.Context, req Request) (Choice, error) {
+	choice, err := e.choose(ctx, req)
+	if err != nil {
+		return choice, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Plan.BuilderOptions)) {
+		if !slices.Contains(choice.Options, name) {
+			hint := "it takes none: remove builder_options"
+			if len(choice.Options) > 0 {
+				hint = "its options are " + strings.Join(choice.Options, ", ")
+			}
+			return Choice{}, &BuilderError{Msg: fmt.Sprintf("the builder %s has no option %q", choice.Name, name), Hint: hint}
+		}
+	}
+	return choice, nil
+}
+
+func (e *Engine) choose(ctx context.Context, req Request) (Choice, error) {
 	switch {
 	case req.Builder != "":
 		return e.Builders.Choose(ctx, req.Builder, "--builder or IBUILD_BUILDER")

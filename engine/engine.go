@@ -103,7 +103,11 @@ func (e *Engine) makeWith(ctx context.Context, choice Choice, req Request) (*Res
 }
 
 func newBuild(e *Engine, req Request) *build {
-	return &build{Engine: e, req: req, asked: req.Outputs, resolver: newResolver(e.Registry, req.Pins), machine: sync.OnceValues(req.Machine)}
+	machine := func() (llb.Machine, error) {
+		m, err := req.Machine()
+		return m.WithCA(req.Plan.CA), err
+	}
+	return &build{Engine: e, req: req, asked: req.Outputs, resolver: newResolver(e.Registry, req.Pins), machine: sync.OnceValues(machine)}
 }
 
 func (b *build) run(ctx context.Context) (*Result, error) {

@@ -69,6 +69,13 @@ func (e *Engine) Exists(ctx context.Context, ref string, list []ocispecs.Platfor
 	return p
 }
 
+// Find answers as [Engine.Exists] does, in the words of those who know nothing of this package
+// (spec.Finder).
+func (e *Engine) Find(ctx context.Context, ref reference.Named, list []ocispecs.Platform) (there, known bool, reason string) {
+	p := e.Exists(ctx, ref.String(), list)
+	return p.Exists == Yes, p.Exists != Unknown, p.Reason
+}
+
 // NamedPresence is what a registry says about one name.
 type NamedPresence struct {
 	Name string

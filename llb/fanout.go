@@ -52,6 +52,12 @@ func (img *Image) BuildFunc(opt Options) gateway.BuildFunc {
 		for i, p := range opt.Platforms {
 			p = platforms.Normalize(p)
 			list[i] = exptypes.Platform{ID: platforms.FormatAll(p), Platform: p}
+			if len(list) == 1 {
+				if err := img.solve(ctx, c, list[i], opt, res); err != nil {
+					return nil, err
+				}
+				break
+			}
 			eg.Go(func() error { return img.solve(ctx, c, list[i], opt, res) })
 		}
 		if err := eg.Wait(); err != nil {

@@ -296,7 +296,7 @@ func stat(name string, i fs.FileInfo) *fstypes.Stat {
 
 // CopyFS is exactly what a Copy step sees of its local source, with paths from the source's own root.
 func CopyFS(l Local, s Copy) (fsutil.FS, error) {
-	src := localSource{name: s.Local, local: l, attrs: s.rules()}
+	src := localSource{name: s.Local, local: l, attrs: s.rules().attrs()}
 	return src.files()
 }
 

@@ -3,7 +3,6 @@ package llb
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -236,79 +235,6 @@ func (l *lowering) copy(st bk.State, s Copy) bk.State {
 	return st.File(bk.Copy(src, path.Join("/", s.Src), dst, opts...), l.constraints(Title(s), s.Lines)...)
 }
 
-// localState is the local source that a Copy or a LocalMount reads.
-func localState(local string, rules map[string]string, name string) bk.State {
-	opts := []bk.LocalOption{bk.SharedKeyHint(local), bk.WithCustomName(name)}
-	for attr, set := range map[string]func([]string) bk.LocalOption{
-		pb.AttrIncludePatterns: bk.IncludePatterns, pb.AttrExcludePatterns: bk.ExcludePatterns,
-	} {
-		var list []string
-		if json.Unmarshal([]byte(rules[attr]), &list) == nil {
-			opts = append(opts, set(list))
-		}
-	}
-	return bk.Local(local, opts...)
-}
-
-// rules are the attributes of the local source that holds what the step copies.
-func (s Copy) rules() map[string]string {
-	if !s.Dir || len(s.Only) == 0 {
-		return copyRules(s.Src, s.Dir, s.Exclude)
-	}
-	var list []string
-	for _, p := range s.Only {
-		list = append(list, literal(path.Join(s.Src, p)))
-	}
-	return map[string]string{pb.AttrIncludePatterns: jsonList(list)}
-}
-
-// copyRules are the attributes of the local source that holds what a Copy of src sees: all of the folder
-// src less the excluded patterns (relative to src), or one file.
-func copyRules(src string, dir bool, exclude []string) map[string]string {
-	rules := map[string]string{}
-	src = literal(path.Clean(src))
-	if src != "." {
-		rules[pb.AttrIncludePatterns] = jsonList([]string{src})
-	}
-	if !dir || len(exclude) == 0 {
-		return rules
-	}
-	var patterns []string
-	for _, x := range exclude {
-		name, not := strings.CutPrefix(x, "!")
-		p := path.Join(src, name)
-		if not {
-			p = "!" + p
-		}
-		patterns = append(patterns, p)
-	}
-	rules[pb.AttrExcludePatterns] = jsonList(patterns)
-	return rules
-}
-
-func jsonList(list []string) string {
-	data, _ := json.Marshal(list) // strings always marshal
-	return string(data)
-}
-
-// literal escapes a path for the patterns of BuildKit's local sources, which become regular expressions
-// in which only some characters are escaped (moby/patternmatcher).
-func literal(p string) string {
-	var b strings.Builder
-	for i, r := range p {
-		if r == ' ' && (i == 0 || i == len(p)-1) {
-			b.WriteString("[ ]") // a pattern's outer spaces are trimmed
-			continue
-		}
-		if strings.ContainsRune(`\*?[]{}()^+|!`, r) {
-			b.WriteByte('\\')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-// exec runs a step on the given platform, which is not always the image's: see [tree].
 func (l *lowering) exec(ctx context.Context, st bk.State, s Exec, on ocispecs.Platform) (bk.State, error) {
 	opts := []bk.RunOption{bk.Dir(l.config.Workdir())}
 	for _, kv := range l.config.img.Config.Env {
@@ -376,7 +302,7 @@ func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk
 			bk.Platform(l.platform), bk.WithCustomName("[internal] "+name))
 		return bk.AddMount(m.Target, st, bk.SourcePath("/"+name), bk.Readonly), nil
 	case LocalMount:
-		st := localState(m.Local, copyRules(m.Source, !m.File, m.Exclude), "read "+m.Source)
+		st := localState(m.Local, rulesFor(m.Source, !m.File, m.Exclude), "read "+m.Source)
 		writes := bk.Readonly
 		if m.Scratch {
 			writes = bk.ForceNoOutput

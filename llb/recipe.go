@@ -158,6 +158,9 @@ func (p Pip) Step() Exec {
 	args = append(args, p.Args...)
 	if p.Requirements != "" {
 		args = append(args, "--requirements", p.Requirements)
+		if strings.HasSuffix(p.Requirements, ".toml") { // pylock.toml (PEP 751)
+			args = append(args, "--preview-features", "pylock")
+		}
 	}
 	if len(p.Packages) > 0 {
 		args = append(append(args, "--"), p.Packages...)
@@ -177,9 +180,10 @@ const ScriptDir = "/run/ibuild/script"
 
 // UVScript installs what the PEP 723 header of a script asks for into the virtual environment. Only the
 // header (and lock) are given to the step, under a fixed name, so that a change of the script's body is
-// none of its business. uv reads the header itself, so everything in [tool.uv] means what uv says it means.
-func UVScript(header, lock []byte, at Lines, secrets ...Mount) Exec {
-	args := []string{uvPath, "sync", "--script", ScriptDir + "/script.py", "--active", "--no-progress"}
+// none of its business. uv reads the header itself, so everything in [tool.uv] means what uv says it means,
+// but that nothing is editable: local packages are among the mounts, and gone after the step.
+func UVScript(header, lock []byte, at Lines, more ...Mount) Exec {
+	args := []string{uvPath, "sync", "--script", ScriptDir + "/script.py", "--active", "--no-progress", "--no-editable"}
 	mounts := append(uvMounts(), Mount{Kind: DataMount, Target: ScriptDir + "/script.py", Data: header})
 	title := "uv: dependencies of the script"
 	if lock != nil {
@@ -187,7 +191,7 @@ func UVScript(header, lock []byte, at Lines, secrets ...Mount) Exec {
 		mounts = append(mounts, Mount{Kind: DataMount, Target: ScriptDir + "/script.py.lock", Data: lock})
 		title += " (locked)"
 	}
-	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(), Mounts: append(mounts, secrets...), Native: NativeUV}
+	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(), Mounts: append(mounts, more...), Native: NativeUV}
 }
 
 func uvEnv() []string {

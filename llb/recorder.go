@@ -28,10 +28,11 @@ type Resolver interface {
 // resolved by a Resolver, and local sources are read from disk. It is safe for concurrent use, and good
 // for one recording.
 type Recorder struct {
-	resolver Resolver
-	locals   map[string]Local
-	attrs    map[string]string
-	platform ocispecs.Platform
+	resolver  Resolver
+	locals    map[string]Local
+	attrs     map[string]string
+	platform  ocispecs.Platform
+	cacheFrom []string
 
 	mu       sync.Mutex
 	warnings []Warning
@@ -51,7 +52,7 @@ func (e *NeedsBuilderError) Error() string { return "only a builder can tell: " 
 // NewRecorder returns a recorder for one plan. The platform is the one that the builder will build for
 // when nobody names one.
 func NewRecorder(r Resolver, plan *Plan, platform ocispecs.Platform) *Recorder {
-	return &Recorder{resolver: r, locals: plan.Locals, attrs: plan.Attrs, platform: platform}
+	return &Recorder{resolver: r, locals: plan.Locals, attrs: plan.Attrs, platform: platform, cacheFrom: plan.CacheFrom}
 }
 
 // Record runs build and returns what it would have asked a builder to do.
@@ -64,7 +65,7 @@ func (r *Recorder) Record(ctx context.Context, build gateway.BuildFunc) (*Record
 	if err != nil {
 		return nil, err
 	}
-	rec.Warnings = r.warnings
+	rec.Warnings, rec.CacheFrom = r.warnings, r.cacheFrom
 	return rec, nil
 }
 

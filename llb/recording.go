@@ -25,6 +25,8 @@ import (
 type Recording struct {
 	Images   []RecordedImage
 	Warnings []Warning
+	// CacheFrom are images whose cache a builder may use; they are in no identity.
+	CacheFrom []string
 
 	meta   map[string][]byte
 	multi  bool // the build function answered with a map of platforms: the result is an index
@@ -102,7 +104,7 @@ func (r *Recording) Replay(rewrite func(*pb.Definition) (*pb.Definition, error),
 		res := gateway.NewResult()
 		res.Metadata = maps.Clone(r.meta)
 		for _, img := range r.Images {
-			ref, err := replay(ctx, c, img, rewrite)
+			ref, err := r.replay(ctx, c, img, rewrite)
 			if err != nil {
 				return nil, err
 			}
@@ -116,7 +118,7 @@ func (r *Recording) Replay(rewrite func(*pb.Definition) (*pb.Definition, error),
 	}
 }
 
-func replay(ctx context.Context, c gateway.Client, img RecordedImage, rewrite func(*pb.Definition) (*pb.Definition, error)) (gateway.Reference, error) {
+func (r *Recording) replay(ctx context.Context, c gateway.Client, img RecordedImage, rewrite func(*pb.Definition) (*pb.Definition, error)) (gateway.Reference, error) {
 	def := img.Definition
 	if def == nil {
 		return nil, nil
@@ -127,7 +129,11 @@ func replay(ctx context.Context, c gateway.Client, img RecordedImage, rewrite fu
 			return nil, err
 		}
 	}
-	out, err := c.Solve(ctx, gateway.SolveRequest{Definition: def})
+	req := gateway.SolveRequest{Definition: def}
+	for _, ref := range r.CacheFrom {
+		req.CacheImports = append(req.CacheImports, gateway.CacheOptionsEntry{Type: "registry", Attrs: map[string]string{"ref": ref}})
+	}
+	out, err := c.Solve(ctx, req)
 	if err != nil {
 		return nil, err
 	}

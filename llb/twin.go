@@ -22,8 +22,11 @@ type tree struct {
 // startTwin gives the tree a twin. Without a base for the builder's own platform there is none, and all steps
 // are emulated.
 func (l *lowering) startTwin(ctx context.Context) {
+	if !l.opt.Native || !l.img.HasNative() {
+		return
+	}
 	own, err := defaultPlatform(l.client)
-	if err != nil || !l.opt.Native || !l.img.HasNative() || !Foreign(own, l.platform) {
+	if err != nil || !Foreign(own, l.platform) {
 		return
 	}
 	st, config, err := l.image(ctx, l.img.Base.Ref, "base image", own)

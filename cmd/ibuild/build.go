@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/ibuild/ibuild/engine"
+	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/urfave/cli/v2"
 )
@@ -188,7 +189,7 @@ func (o *order) readSecrets(c *cli.Context) error {
 		if given[need.ID] {
 			continue
 		}
-		src, looked, ok := findSecret(need.ID)
+		src, looked, ok := findSecret(need)
 		if ok {
 			say(o.progress, "secret %s: taken from %s", need.ID, first(src.FilePath, "$"+src.Env))
 			o.secrets = append(o.secrets, src)
@@ -201,21 +202,28 @@ func (o *order) readSecrets(c *cli.Context) error {
 }
 
 // findSecret looks for a secret that was not given: a variable with the name of its key, or a file below
-// /etc/secrets, where clusters mount secrets as group/key. It says where it looked.
-func findSecret(id string) (secretsprovider.Source, []string, bool) {
-	name := path.Base(id)
+// /etc/secrets, where clusters mount secrets as group/key, or the file that the source itself names. It says
+// where it looked.
+func findSecret(need llb.SecretNeed) (secretsprovider.Source, []string, bool) {
+	id, name := need.ID, path.Base(need.ID)
 	file := "/etc/secrets/" + id
 	looked := []string{"--secret", "$" + name, file}
 	if _, ok := os.LookupEnv(name); ok {
 		return secretsprovider.Source{ID: id, Env: name}, looked, true
 	}
-	root, err := os.OpenRoot("/etc/secrets")
-	if err != nil {
-		return secretsprovider.Source{}, looked, false
-	}
-	defer root.Close()
-	if info, err := root.Stat(id); err == nil && info.Mode().IsRegular() {
+	if mounted(id) {
 		return secretsprovider.Source{ID: id, FilePath: file}, looked, true
 	}
-	return secretsprovider.Source{}, looked, false
+	return secretsprovider.Source{ID: id, FilePath: need.File}, looked, need.File != ""
+}
+
+// mounted says whether a cluster has mounted the secret.
+func mounted(id string) bool {
+	root, err := os.OpenRoot("/etc/secrets")
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	info, err := root.Stat(id)
+	return err == nil && info.Mode().IsRegular()
 }

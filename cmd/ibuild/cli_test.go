@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/ibuild/ibuild/engine"
+	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 )
 
@@ -179,7 +180,7 @@ func TestSecretFlags(t *testing.T) {
 
 func TestFindSecret(t *testing.T) {
 	t.Setenv("IBUILD_TEST_TOKEN", "canary")
-	src, looked, ok := findSecret("IBUILD_TEST_TOKEN")
+	src, looked, ok := findSecret(llb.SecretNeed{ID: "IBUILD_TEST_TOKEN"})
 	if !ok || src.Env != "IBUILD_TEST_TOKEN" || src.ID != "IBUILD_TEST_TOKEN" || src.FilePath != "" {
 		t.Errorf("%+v, %v", src, ok)
 	}
@@ -187,7 +188,7 @@ func TestFindSecret(t *testing.T) {
 		t.Errorf("looked at %v", looked)
 	}
 	for _, id := range []string{"ibuild-test-none", "../passwd", "../../etc/passwd", "/etc/passwd", "group/none", "."} {
-		if src, looked, ok := findSecret(id); ok || len(looked) == 0 {
+		if src, looked, ok := findSecret(llb.SecretNeed{ID: id}); ok || len(looked) == 0 {
 			t.Errorf("%q is found: %+v", id, src)
 		}
 	}

@@ -34,6 +34,9 @@ func load(c *cli.Context, h *house, src string) (engine.Request, error) {
 	if req.Plan, err = loadPlan(c, *opt, src); err != nil {
 		return req, err
 	}
+	if err := h.useRegistryConfig(req.Plan); err != nil {
+		return req, err
+	}
 	if req.Plan.Image != nil && len(opt.Platforms) == 0 {
 		opt.Platforms = req.Plan.Platforms
 	}

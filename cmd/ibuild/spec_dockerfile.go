@@ -15,7 +15,7 @@ import (
 // checkDockerfile reads the Dockerfile of a plan with BuildKit's own parser: errors, and the remarks of its
 // linter. What only the images named in it can tell is found by the build. A Dockerfile with a syntax of its
 // own is for that one to read.
-func checkDockerfile(plan *llb.Plan) (error, source.Errors) {
+func checkDockerfile(plan *llb.Plan) (remarks source.Errors, err error) {
 	if plan.Build == nil || plan.Attrs["cmdline"] != "builtin" {
 		return nil, nil
 	}
@@ -24,11 +24,10 @@ func checkDockerfile(plan *llb.Plan) (error, source.Errors) {
 	if !there {
 		src, err := source.Read(filepath.Join(local.Dir, name), source.ScriptLimit)
 		if err != nil {
-			return err, nil
+			return nil, err
 		}
 		data = src.Data
 	}
-	var remarks source.Errors
 	remark := func(msg, hint string, at []parser.Range) {
 		remarks = append(remarks, &source.Error{File: plan.Name, Line: firstLine(at), Msg: msg, Hint: hint})
 	}
@@ -45,14 +44,14 @@ func checkDockerfile(plan *llb.Plan) (error, source.Errors) {
 		_, _, err = instructions.Parse(tree.AST, lint)
 	}
 	if err == nil {
-		return nil, remarks
+		return remarks, nil
 	}
 	e := &source.Error{File: plan.Name, Msg: err.Error(), Err: err}
 	var at *parser.LocationError
 	if errors.As(err, &at) && len(at.Locations) > 0 {
 		e.Line = firstLine(at.Locations[0])
 	}
-	return e, remarks
+	return remarks, e
 }
 
 func firstLine(at []parser.Range) int {

@@ -53,6 +53,7 @@ func runSpecShow(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	warn(c.App.ErrWriter, "", g.plan)
 	if c.Bool("script") {
 		return showScript(c.App.Writer, g)
 	}

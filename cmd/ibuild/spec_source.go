@@ -34,7 +34,8 @@ func readGiven(o frontends.Options) (given, error) {
 		}
 		g.src, err = source.ReadStdin(bytes.NewReader(piped), dir, source.ScriptLimit)
 	} else {
-		g.src, err = source.Read(textFile(o), source.ScriptLimit)
+		name := textFile(o)
+		g.src, err = source.Read(name, textLimit(name))
 	}
 	g.frontend = frontendOf(o, g.src)
 	return g, err
@@ -73,6 +74,16 @@ func textFile(o frontends.Options) string {
 		return filepath.Join(o.Source, soleFile(o.Source, o.Frontend))
 	}
 	return o.Source
+}
+
+// textLimit is how many bytes a file may have, as its frontend says.
+func textLimit(name string) int64 {
+	for _, f := range frontends.All() {
+		if f.Named(name) && f.Limit > 0 {
+			return f.Limit
+		}
+	}
+	return source.ScriptLimit
 }
 
 // frontendOf is the name of the frontend that takes a text.

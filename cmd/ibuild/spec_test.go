@@ -76,9 +76,20 @@ entrypoint: [/bin/sh, -c, python conf.toml]
 
 const scriptText = "# /// script\n# requires-python = \"<3.13\"\n# dependencies = [\"rich\"]\n# [tool.ibuild]\n# apt_packages = [\"jq\"]\n# ///\nprint(1)\n"
 
+// notebookText is a notebook whose only cell is scriptText.
+func notebookText(t *testing.T) string {
+	t.Helper()
+	cell := map[string]any{"cell_type": "code", "metadata": map[string]any{}, "outputs": []any{}, "execution_count": nil, "source": scriptText}
+	data, err := json.Marshal(map[string]any{"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{}, "cells": []any{cell}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 func TestSpecShow(t *testing.T) {
 	inFolder(t, map[string]string{"image.yaml": flatSpec, "conf.toml": "", "d/Dockerfile": "FROM scratch\n", "d2/image.yaml": "dockerfile: Dockerfile\n", "d2/Dockerfile": "FROM scratch\n",
-		"train.py": scriptText, "bad.yaml": "pakages: [x]\nenv: 3\n"})
+		"train.py": scriptText, "a.ipynb": notebookText(t), "bad.yaml": "pakages: [x]\nenv: 3\n"})
 	for _, c := range []struct {
 		stdin string
 		args  []string
@@ -95,6 +106,8 @@ func TestSpecShow(t *testing.T) {
 		{"", []string{"show", "train.py"}, 0, "# train.py: uv script\n# base docker.io/library/python:3.12-slim-bookworm, Python 3.12\n# user app\nuv_script: train.py\nlayers:\n  - apt: [jq]\n", ""},
 		{scriptText, []string{"show", "-"}, 0, "# save the script as script.py beside this spec\nuv_script: script.py\n", ""},
 		{"", []string{"show", "d2/image.yaml"}, 0, "# a Dockerfile says all of the image\ndockerfile: Dockerfile\n", ""},
+		{"", []string{"show", "a.ipynb"}, 0, "# a.ipynb: notebook\n# base docker.io/library/python:3.12-slim-bookworm, Python 3.12\n# user app\n# the script is what `ibuild spec show --script` prints; save it, too\nuv_script: a.py\nlayers:\n  - apt: [jq]\n", ""},
+		{"", []string{"show", "--script", "a.ipynb"}, 0, scriptText[:len(scriptText)-len("print(1)\n")], ""},
 		{"", []string{"show", "d"}, 2, "", "ERROR: d/Dockerfile: a Dockerfile says all of its image by itself, so there is no spec to show\nhint:  `ibuild llb` prints what the builder is asked to do\n"},
 		{"", []string{"show", "bad.yaml"}, 2, "", "ERROR: bad.yaml:1:1: unknown key \"pakages\"; did you mean \"packages\"?\nERROR: bad.yaml:2:6: env must be a mapping (key: value), not a number\n"},
 		{"", []string{"show"}, 2, "", "ERROR: the source is missing\nhint:  see ibuild spec show --help\n"},
@@ -142,6 +155,45 @@ func TestShownIsTheSame(t *testing.T) {
 				t.Errorf("%s as %s (-source +shown):\n%s\n%s", name, format, d, out)
 			}
 		}
+	}
+}
+
+// TestShownNotebook saves a notebook's script and spec. The script is then a file and no longer a part of the
+// definition; all other steps are the same.
+func TestShownNotebook(t *testing.T) {
+	inFolder(t, map[string]string{"a.ipynb": notebookText(t)})
+	for name, args := range map[string][]string{"a.py": {"show", "--script", "a.ipynb"}, "shown.yaml": {"show", "a.ipynb"}} {
+		code, out, errs := runSpec(t, "", args...)
+		if err := os.WriteFile(name, []byte(out), 0o644); err != nil || code != 0 {
+			t.Fatal(code, errs, err)
+		}
+	}
+	steps := func(source string) (llb.Base, []llb.Step) {
+		plan, err := frontends.Load(frontends.Options{Source: source})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rest []llb.Step
+		for _, s := range plan.Image.Steps {
+			switch s := s.(type) {
+			case llb.WriteFile:
+				if script, err := os.ReadFile("a.py"); err != nil || s.Dst != "/home/app/a.py" || string(s.Data) != string(script) {
+					t.Errorf("%v: %s is written as\n%s\nbut shown as\n%s", err, s.Dst, s.Data, script)
+				}
+			case llb.Copy:
+				if s.Src != "a.py" || s.Dst != "/home/app/a.py" {
+					t.Errorf("%+v", s)
+				}
+			default:
+				rest = append(rest, s)
+			}
+		}
+		return plan.Image.Base, rest
+	}
+	base, want := steps("a.ipynb")
+	otherBase, got := steps("shown.yaml")
+	if d := cmp.Diff(want, got, cmpopts.IgnoreTypes(llb.Lines{}), cmpopts.EquateEmpty()); d != "" || base.Ref != otherBase.Ref {
+		t.Errorf("%s, %s\n%s", base.Ref, otherBase.Ref, d)
 	}
 }
 

@@ -146,7 +146,7 @@ func validate(o frontends.Options) []finding {
 	if plan == nil {
 		return out
 	}
-	problems, remarks := checkDockerfile(plan)
+	remarks, problems := checkDockerfile(plan)
 	add(isError, problems)
 	var warnings source.Errors
 	for _, w := range plan.Warnings {
@@ -165,7 +165,7 @@ func missingSecrets(plan *llb.Plan) source.Errors {
 		if need.Optional || need.File != "" {
 			continue
 		}
-		_, looked, ok := findSecret(need.ID)
+		_, looked, ok := findSecret(need)
 		if ok {
 			continue
 		}

@@ -16,15 +16,15 @@ func TestSpecValidate(t *testing.T) {
 		"good/image.yaml": "packages: [numpy]\n",
 		"bad.yaml":        "pakages: [x]\nenv: 3\ncopy: [nowhere]\n",
 		"bad.py":          "# /// script\n# dependencies = ['a b']\n# ///\n",
-		"secret.yaml":     "packages: [numpy]\nlayers:\n  - apt: {packages: [jq], secrets: [team/ibuild-none]}\n",
-		"secrets.yaml":    "packages: [numpy]\nlayers:\n  - apt: {packages: [jq], secrets: [{id: ibuild-none, optional: true}]}\n",
+		"secret.yaml":     "packages: [numpy]\nlayers:\n  - apt: {packages: [jq], secrets: [team/ibuild_none]}\n",
+		"secrets.yaml":    "packages: [numpy]\nlayers:\n  - apt: {packages: [jq], secrets: [{id: ibuild_none, optional: true}]}\n",
 		"Dockerfile":      "FROM scratch\nFRM x\n",
 		"from/image.yaml": "dockerfile: Dockerfile.web\n", "from/Dockerfile.web": "FROM scratch\nMAINTAINER me\nCOPY a\n",
 		"syntax/Dockerfile": "# syntax=docker/dockerfile:1\nFROM scratch AS Base\nCMD echo hi\n",
 	})
 	const bad = "bad.yaml:1:1: error: unknown key \"pakages\"\n   hint: did you mean \"packages\"?\nbad.yaml:2:6: error: env must be a mapping (key: value), not a number\n"
-	const lost = "secret.yaml:3: %s: the secret \"team/ibuild-none\" is nowhere on this machine (looked at: $ibuild-none, /etc/secrets/team/ibuild-none)\n" +
-		"   hint: give it to the build with --secret id=team/ibuild-none,src=FILE or ,env=NAME\n"
+	const lost = "secret.yaml:3: %s: the secret \"team/ibuild_none\" is nowhere on this machine (looked at: $ibuild_none, /etc/secrets/team/ibuild_none)\n" +
+		"   hint: give it to the build with --secret id=team/ibuild_none,src=FILE or ,env=NAME\n"
 	for _, c := range []struct {
 		stdin string
 		args  []string
@@ -32,7 +32,7 @@ func TestSpecValidate(t *testing.T) {
 		out   string
 	}{
 		{"", []string{"good", "secrets.yaml"}, 0, ""},
-		{"", []string{"good", "bad.yaml", "nowhere"}, 2, bad + "bad.yaml:3:8: error: the source \"nowhere\" does not exist\n*nowhere: error: there is no such file or folder\n*"},
+		{"", []string{"good", "bad.yaml", "nowhere"}, 2, bad + "bad.yaml:3:8: error: *nowhere*\nnowhere: error: there is no such file or folder\n*"},
 		{"", []string{"bad.py"}, 2, "bad.py:2:*: error: *"},
 		{"env: 3", []string{"-"}, 2, "<stdin>:1:6: error: env must be a mapping (key: value), not a number\n"},
 		{"packages: [x]", []string{"-f", "-", "good"}, 0, ""},
@@ -59,7 +59,7 @@ func TestSpecValidate(t *testing.T) {
 			t.Errorf("%s: %d %q %q", c.args, code, out, errs)
 		}
 	}
-	t.Setenv("ibuild-none", "canary")
+	t.Setenv("ibuild_none", "canary")
 	if _, out, _ := runSpec(t, "", "validate", "secret.yaml"); out != "" {
 		t.Errorf("the secret is there: %s", out)
 	}
@@ -86,7 +86,7 @@ func matches(pattern, text string) bool {
 }
 
 func TestFindingsAsJSON(t *testing.T) {
-	inFolder(t, map[string]string{"bad.yaml": "pakages: [x]\n", "secret.yaml": "packages: [x]\nlayers: [{run: {commands: [x], secrets: [ibuild-none]}}]\n"})
+	inFolder(t, map[string]string{"bad.yaml": "pakages: [x]\n", "secret.yaml": "packages: [x]\nlayers: [{run: {commands: [x], secrets: [ibuild_none]}}]\n"})
 	code, out, _ := runSpec(t, "", "validate", "--format", "json", "bad.yaml", "secret.yaml")
 	var got []map[string]any
 	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 2 {
@@ -94,8 +94,8 @@ func TestFindingsAsJSON(t *testing.T) {
 	}
 	want := []map[string]any{
 		{"file": "bad.yaml", "line": 1.0, "column": 1.0, "severity": "error", "message": `unknown key "pakages"`, "hint": `did you mean "packages"?`},
-		{"file": "secret.yaml", "line": 2.0, "column": 0.0, "severity": "warning", "message": `the secret "ibuild-none" is nowhere on this machine (looked at: $ibuild-none, /etc/secrets/ibuild-none)`,
-			"hint": "give it to the build with --secret id=ibuild-none,src=FILE or ,env=NAME"},
+		{"file": "secret.yaml", "line": 2.0, "column": 0.0, "severity": "warning", "message": `the secret "ibuild_none" is nowhere on this machine (looked at: $ibuild_none, /etc/secrets/ibuild_none)`,
+			"hint": "give it to the build with --secret id=ibuild_none,src=FILE or ,env=NAME"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

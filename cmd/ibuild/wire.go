@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
 	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/engine/embed"
@@ -14,8 +15,6 @@ import (
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/ibuild/ibuild/settings"
-	"github.com/moby/buildkit/session"
-	"github.com/moby/buildkit/session/auth/authprovider"
 	"github.com/urfave/cli/v2"
 )
 
@@ -32,9 +31,12 @@ type house struct {
 	settings *settings.Config
 	cache    *cache.Store
 	registry *registry.Client
-	remote   remote.Config // without an address when none is known
-	embed    embed.Config
-	log      io.Writer
+	// registryOptions are what registry was made of, and credentials are for builders.
+	registryOptions registry.Options
+	credentials     *configfile.ConfigFile
+	remote          remote.Config // without an address when none is known
+	embed           embed.Config
+	log             io.Writer
 
 	builder   string // the one that the command line names, "" for none
 	remoteWhy string // who names the remote one's address
@@ -63,7 +65,9 @@ func wire(c *cli.Context) (*house, error) {
 	if c.Bool("debug") {
 		debug = func(msg string) { say("", "registry: %s", msg) }
 	}
-	h.registry = registry.New(registry.Options{Hosts: cfg.Registry, TokenHosts: cfg.TokenHosts, Cache: h.cache, UserAgent: "ibuild/" + version, Log: debug})
+	h.registryOptions = registry.Options{Hosts: cfg.Registry, TokenHosts: cfg.TokenHosts, Cache: h.cache, UserAgent: "ibuild/" + version, Log: debug}
+	h.registry = registry.New(h.registryOptions)
+	h.credentials = config.LoadDefaultConfigFile(io.Discard)
 	h.embed = embed.Config{
 		Root: first(c.String("root"), cfg.Engine.Root), Snapshotter: first(c.String("snapshotter"), cfg.Engine.Snapshotter),
 		Runtime: first(c.String("runtime"), cfg.Engine.Runtime), Registries: cfg.Registry, Log: h.log, Debug: c.Bool("debug"),
@@ -94,14 +98,7 @@ func first(list ...string) string {
 
 // engine puts the parts together for builds.
 func (h *house) engine(mode string, p *engine.Progress) *engine.Engine {
-	return &engine.Engine{Builders: h.builders(mode), Registry: h.registry, Cache: h.cache, Auth: credentials(), Progress: p}
-}
-
-// credentials are docker's own: its config file and its helpers.
-func credentials() session.Attachable {
-	return authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
-		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(io.Discard)),
-	})
+	return &engine.Engine{Builders: h.builders(mode), Registry: h.registry, Cache: h.cache, Auth: h.auth(), Progress: p}
 }
 
 // machine finds what steps need to reach networks, once.

@@ -59,7 +59,7 @@ func (f *folder) show(p string) string {
 
 // find says what a source is. real is its path without links, as the builder does not follow them.
 func (l *lowering) find(p string, at mark) (real string, dir, ok bool) {
-	info, err := l.folder.root.Stat(p)
+	info, linked, err := l.folder.stat(p)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.fail(at, fmt.Sprintf("there is no %q", l.folder.show(p)), "")
@@ -74,12 +74,29 @@ func (l *lowering) find(p string, at mark) (real string, dir, ok bool) {
 		l.fail(at, fmt.Sprintf("%q is neither a file nor a folder", l.folder.show(p)), "")
 		return "", false, false
 	}
+	if !linked {
+		return path.Clean(p), info.IsDir(), true
+	}
 	real, err = l.folder.real(p)
 	if err != nil {
 		l.fail(at, fmt.Sprintf("%q cannot be read: %v", l.folder.show(p), err), "")
 		return "", false, false
 	}
 	return real, info.IsDir(), true
+}
+
+// stat says what a path leads to, and whether there is a link on the way.
+func (f *folder) stat(p string) (info fs.FileInfo, linked bool, err error) {
+	for i, r := range p + "/" {
+		if r != '/' || i == 0 {
+			continue
+		}
+		if info, err = f.root.Lstat(p[:i]); err != nil || info.Mode()&fs.ModeSymlink != 0 {
+			info, err = f.root.Stat(p)
+			return info, true, err
+		}
+	}
+	return info, false, nil
 }
 
 // real follows the links in a path that os.Root has found to stay inside.

@@ -43,6 +43,7 @@ func layerKinds() []layerKind {
 		kindOf[UVProject]("uv_project", "the packages of a project's uv.lock: its folder, or a mapping"),
 		kindOf[PoetryProject]("poetry_project", "the packages of a project's poetry.lock: its folder, or a mapping"),
 		kindOf[Conda]("conda", "conda packages: names, or a mapping with channels"),
+		kindOf[PixiProject]("pixi_project", "the environment of a project's pixi.lock: its folder, or a mapping"),
 		kindOf[Commands]("commands", "shell commands, one step each"),
 		kindOf[Commands]("run", "the same as commands"),
 		kindOf[Env]("env", "environment variables; nothing is expanded"),

@@ -51,6 +51,12 @@ func (p PoetryProject) lower(l *lowering) {
 	}
 	l.checkOneOf(read.Pythons, l.folder.show(manifest), at)
 	name := "poetry project " + read.Dir
+	for _, local := range read.Locals {
+		if local.Editable {
+			l.fail(at, fmt.Sprintf("%s has %s as an editable dependency, which would lead nowhere in the image", l.folder.show(manifest), local.Path),
+				"remove develop = true, and lock it again")
+		}
+	}
 	step := llb.Project{
 		Title: name + ": dependencies", Dir: read.Dir, Groups: slices.Clone(p.Groups), Extras: slices.Clone(p.Extras),
 		Args: slices.Clone(p.ExtraArgs), Env: env, Lines: l.lines(l.layer),

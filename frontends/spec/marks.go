@@ -30,6 +30,9 @@ type marks map[string]mark
 
 // at is the place of a part, or of the nearest part around it that has one.
 func (m marks) at(path ...any) mark {
+	if len(m) == 0 {
+		return mark{}
+	}
 	for n := len(path); n >= 0; n-- {
 		if at, ok := m[markKey(path[:n])]; ok {
 			return at

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ibuild/ibuild/frontends/source"
+	"github.com/ibuild/ibuild/frontends/spec/python"
 	"github.com/ibuild/ibuild/frontends/uvscript"
 	"github.com/ibuild/ibuild/llb"
 )
@@ -176,9 +177,25 @@ func (s scriptStart) lowerPackages(l *lowering) {
 	if s.given == nil {
 		at = l.img.marks.at("uv_script")
 	}
-	step := llb.UVScript(l.script.Header, l.script.Lock, l.lines(at), mounts...)
+	step := llb.UVScript(l.script.Header, l.script.Lock, l.lines(at), slices.Concat(s.locals(l), mounts)...)
 	step.Env = append(step.Env, env...)
 	l.steps = append(l.steps, step)
+}
+
+// locals show the packages in the script's folder to the step, beside the header.
+func (s scriptStart) locals(l *lowering) []llb.Mount {
+	var out []llb.Mount
+	for _, p := range l.script.Locals {
+		m := llb.Mount{Kind: llb.LocalMount, Target: path.Join(llb.ScriptDir, p.Path), Local: l.local(l.script.Source.Dir), Source: path.Clean(p.Path)}
+		m.File = p.Kind == python.Wheel || p.Kind == python.Sdist
+		if m.Scratch = !m.File; m.Scratch && !l.img.allFiles {
+			m.Exclude = StandardIgnores()
+		}
+		if !slices.ContainsFunc(out, func(o llb.Mount) bool { return o.Target == m.Target }) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // code is the step that brings the script itself. One that is no file of a folder is a part of the

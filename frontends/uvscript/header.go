@@ -22,6 +22,13 @@ type header struct {
 	python     string     // X.Y
 	pythonLine int        // of requires-python, 0 when there is none
 	settings   *yaml.Node // [tool.ibuild], nil when there is none
+	paths      []pathSource
+}
+
+// pathSource is a package that [tool.uv.sources] takes from a path.
+type pathSource struct {
+	pkg, path    string
+	line, column int
 }
 
 // check goes through the header's values and collects findings.
@@ -36,10 +43,14 @@ type check struct {
 	own    settings
 }
 
-// readHeader parses and checks the embedded document.
-func readHeader(src source.Source, b block) (header, error) {
-	c := &check{src: src, block: b, toml: b.toml(), parser: &unstable.Parser{}}
+// readHeader parses and checks the embedded document, for pixi or for uv.
+func readHeader(src source.Source, b block, pixi bool) (header, error) {
+	c := &check{src: src, block: b, toml: b.toml(), parser: &unstable.Parser{}, pixi: pixi}
 	c.out.python = llb.PythonVersions()[0]
+	if err := python.CheckTOML(c.toml); err != nil {
+		c.failAt(1, 1, err.Error(), "")
+		return header{}, c.findings()
+	}
 	var all map[string]any
 	if err := toml.Unmarshal(c.toml, &all); err != nil {
 		c.syntax(err)
@@ -135,7 +146,11 @@ func (c *check) table(path []string, key *unstable.Node) {
 	if len(path) < 2 || path[0] != "tool" {
 		return
 	}
-	if path[1] == "pixi" && !c.pixi {
+	if path[1] == "pixi" && c.pixi {
+		c.pixiTable(path[2:], key)
+		return
+	}
+	if path[1] == "pixi" {
 		c.failNode(key, 0, "[tool.pixi] is for pixi, and this script is installed by uv", "name it as pixi_script in an image spec, or remove the table")
 	}
 }
@@ -143,6 +158,7 @@ func (c *check) table(path []string, key *unstable.Node) {
 // value checks one value.
 func (c *check) value(path []string, key, v *unstable.Node) {
 	c.passwords(v)
+	c.pixiPath(path, key)
 	switch name := strings.Join(path, "."); {
 	case name == "requires-python":
 		c.requiresPython(key, v)
@@ -186,6 +202,9 @@ func (c *check) requiresPython(key, v *unstable.Node) {
 	}
 	supported := llb.PythonVersions()
 	minor, ok := s.Newest(supported)
+	if c.pixi {
+		return // which has Pythons of its own
+	}
 	if !ok {
 		c.failNode(v, 0, fmt.Sprintf("no supported Python meets requires-python = %q", text),
 			"supported are the newest patch releases of "+strings.Join(supported, ", "))
@@ -217,7 +236,7 @@ func (c *check) requirement(n *unstable.Node) {
 		return // has its finding already
 	}
 	if python.IsLocal(text) {
-		c.failNode(n, 0, fmt.Sprintf("local packages (%q) are not supported yet", text), "publish the package to an index or name it by a URL")
+		c.failNode(n, 0, fmt.Sprintf("%q is a path on this machine", text), "name the package alone, and its path, relative to the script, in [tool.uv.sources]")
 		return
 	}
 	_, err := python.ParseRequirement(text)
@@ -234,14 +253,15 @@ func (c *check) requirement(n *unstable.Node) {
 
 // sourceKey looks at what [tool.uv.sources] says of one package.
 func (c *check) sourceKey(pkg, name string, key, v *unstable.Node) {
-	switch name {
-	case "path", "workspace", "editable":
-		c.failNode(key, 0, fmt.Sprintf("the source of %s is a local one (%s), which is not supported yet", pkg, name),
-			"publish the package to an index or name it by git or url")
-	case "url", "git":
-		if text := string(v.Data); v.Kind == unstable.String && (strings.HasPrefix(text, "file:") || !strings.Contains(text, "://") && name == "url") {
-			c.failNode(v, 0, fmt.Sprintf("the source of %s is on this machine, which is not supported yet", pkg), "name it by a https URL")
-		}
+	text := string(v.Data)
+	switch {
+	case name == "workspace":
+		c.failNode(key, 0, fmt.Sprintf("the source of %s is a workspace, which a script has none of", pkg), "name it by path, git or url")
+	case name == "path" && v.Kind == unstable.String:
+		line, column := c.place(v, 0)
+		c.out.paths = append(c.out.paths, pathSource{pkg: pkg, path: text, line: line, column: column})
+	case (name == "url" || name == "git") && v.Kind == unstable.String && (strings.HasPrefix(text, "file:") || !strings.Contains(text, "://") && name == "url"):
+		c.failNode(v, 0, fmt.Sprintf("the source of %s is a file URL, which leads to another place in every build", pkg), "name it by path, relative to the script, or by a https URL")
 	}
 }
 
@@ -250,7 +270,7 @@ func (c *check) localIndex(name string, v *unstable.Node) {
 	look := func(n *unstable.Node) {
 		text := string(n.Data)
 		if n.Kind == unstable.String && (strings.HasPrefix(text, "file:") || !strings.Contains(text, "://")) {
-			c.failNode(n, 0, fmt.Sprintf("%s: the folder %q is on this machine, which is not supported yet", name, text), "name an index by its URL")
+			c.failNode(n, 0, fmt.Sprintf("%s: the folder %q is on this machine, and not in the build", name, text), "name an index by its URL, or a package by its path in [tool.uv.sources]")
 		}
 	}
 	look(v)

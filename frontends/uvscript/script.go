@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +15,8 @@ import (
 
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec/credential"
+	"github.com/ibuild/ibuild/frontends/spec/project"
+	"github.com/ibuild/ibuild/frontends/spec/python"
 )
 
 // Script is a Python script with a PEP 723 header that was read and checked. It is a value.
@@ -32,6 +35,9 @@ type Script struct {
 	PythonLine int
 	// Lock is <script>.lock, nil when there is none.
 	Lock []byte
+	// Locals are the files and folders that [tool.uv.sources] takes packages from, and those that these need,
+	// relative to the script's folder.
+	Locals []python.Local
 	// Settings is [tool.ibuild] as the YAML that says the same, with places in the script; nil when there
 	// is none.
 	Settings *yaml.Node
@@ -44,7 +50,7 @@ func Read(src source.Source) (Script, error) {
 		return Script{}, err
 	}
 	var errs source.Errors
-	h, err := readHeader(src, b)
+	h, err := readHeader(src, b, false)
 	errs.Collect(err)
 	s := Script{
 		Source: src, Name: src.Base(), Header: b.bytes(), First: b.first, Last: b.last,
@@ -54,8 +60,9 @@ func Read(src source.Source) (Script, error) {
 		s.Name = stdinScript
 	}
 	errs.Collect(s.checkName())
-	s.Lock, err = s.readLock()
+	s.Lock, err = s.readLock(".lock", "uv lock --script")
 	errs.Collect(err)
+	errs.Collect(s.readFolder(b, h))
 	return s, errs.Err()
 }
 
@@ -77,6 +84,52 @@ func (s Script) Head() []byte {
 	return data[:end:end]
 }
 
+// readFolder looks at what the header needs of the script's folder: whether the lock was made for it, and
+// local packages.
+func (s *Script) readFolder(b block, h header) error {
+	if s.Lock == nil && len(h.paths) == 0 {
+		return nil
+	}
+	var errs source.Errors
+	root, err := os.OpenRoot(s.Source.Dir)
+	if err != nil {
+		return &source.Error{File: s.Source.Name, Msg: "the script's folder cannot be read: " + cause(err).Error(), Err: err}
+	}
+	defer root.Close()
+	dir := filepath.ToSlash(filepath.Dir(s.Source.Name))
+	tree := python.Tree{FS: root.FS(), Show: func(p string) string { return path.Join(dir, p) }}
+	for _, from := range h.paths {
+		found, err := tree.Resolve(python.LocalRef{Path: from.path, Kind: pathKind(from.path)}, false)
+		var all source.Errors
+		all.Collect(err)
+		for _, e := range all {
+			if e.File == "" {
+				e.File, e.Line, e.Column, e.Data = s.Source.Name, from.line, from.column, s.Source.Data
+				e.Msg = fmt.Sprintf("the source of %s: %s", from.pkg, e.Msg)
+			}
+			errs = append(errs, e)
+		}
+		s.Locals = append(s.Locals, found...)
+	}
+	if s.Lock == nil || s.Source.Stdin {
+		return errs.Err()
+	}
+	lock, _, err := project.ReadScriptLock(tree, s.Source.Base(), b.toml())
+	errs.Collect(err)
+	s.Locals = append(s.Locals, lock.Locals...)
+	return errs.Err()
+}
+
+func pathKind(p string) python.Kind {
+	switch path.Ext(p) {
+	case ".whl":
+		return python.Wheel
+	case ".gz", ".zip", ".tgz", ".bz2", ".xz":
+		return python.Sdist
+	}
+	return python.Folder
+}
+
 // checkName refuses names that a file in the image should not have.
 func (s Script) checkName() error {
 	bad := strings.ContainsFunc(s.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) || s.Name == "." || s.Name == ".." || s.Name == "/"
@@ -86,16 +139,17 @@ func (s Script) checkName() error {
 	return nil
 }
 
-// readLock reads <script>.lock, nil when there is none.
-func (s Script) readLock() ([]byte, error) {
+// readLock reads the file that has the script's name and the ending, nil when there is none; command is what
+// writes it.
+func (s Script) readLock(ending, command string) ([]byte, error) {
 	if s.Source.Stdin {
 		return nil, nil
 	}
-	name := s.Source.Name + ".lock"
+	name := s.Source.Name + ending
 	fail := func(msg, hint string, err error) error {
 		return &source.Error{File: name, Msg: msg, Hint: hint, Err: err}
 	}
-	f, err := os.Open(filepath.Join(s.Source.Dir, s.Source.Base()+".lock"))
+	f, err := os.Open(filepath.Join(s.Source.Dir, s.Source.Base()+ending))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -104,7 +158,7 @@ func (s Script) readLock() ([]byte, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return nil, fail("the lock is not a file", "write it with: uv lock --script "+s.Source.Name, nil)
+		return nil, fail("the lock is not a file", "write it with: "+command+" "+s.Source.Name, nil)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, source.LockLimit+1))
 	switch {

@@ -39,7 +39,7 @@ func run(m *testing.M) (code int, err error) {
 	}
 	ctx := context.Background()
 	env, err := testenv.Start(ctx, testenv.Options{
-		Buildkitd: true, Log: os.Stderr,
+		Buildkitd: true, Sites: true, Log: os.Stderr,
 		Bases: []string{busybox, debian, python, "ghcr.io/astral-sh/uv:0.13.9"},
 	})
 	if err != nil {

@@ -1,5 +1,5 @@
 # The image that image.yaml starts from.
-FROM busybox
-RUN adduser -D -u 1234 model && mkdir -p /srv/model && chown model /srv/model
+FROM python:3.11-slim-bookworm
+RUN useradd --uid 1234 --home-dir /srv/model --create-home model
 WORKDIR /srv/model
 USER model

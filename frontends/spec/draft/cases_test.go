@@ -23,7 +23,7 @@ dependencies = ["torch", "opencv-python", "lightgbm"]
 const uvLock = `version = 1
 [[package]]
 name = "torch"
-version = "2.8.0"
+version = "2.6.0"
 [[package]]
 name = "opencv-python"
 version = "4.12.0"

@@ -3,7 +3,6 @@ package draft
 import (
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -23,8 +22,11 @@ const (
 	maxScanned = 200 // files whose imports are read
 )
 
-// identifier is a module's name.
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+// identifier says whether python -m can take a folder's name.
+func identifier(name string) bool {
+	digit := name != "" && name[0] >= '0' && name[0] <= '9'
+	return name != "" && !digit && !strings.ContainsAny(name, "-.+@ ") // of the characters that plainName lets through
+}
 
 // findCode lists what holds Python code: files at the top, and folders.
 func (s *search) findCode() {
@@ -118,12 +120,9 @@ func (s *search) scan(name string) []byte {
 	if s.scanned++; s.scanned > maxScanned {
 		return data
 	}
-	for _, m := range imported(string(data)) {
-		if !slices.Contains(s.folder.imports, m) {
-			s.folder.imports = append(s.folder.imports, m)
-		}
-	}
+	s.folder.imports = append(s.folder.imports, imported(string(data))...)
 	slices.Sort(s.folder.imports)
+	s.folder.imports = slices.Compact(s.folder.imports)
 	return data
 }
 
@@ -162,7 +161,7 @@ func (s *search) findEntries() {
 		}
 	}
 	for _, c := range s.folder.code {
-		if main := path.Join(c.src, "__main__.py"); c.folder && c.dst == "" && identifier.MatchString(path.Base(c.src)) && s.isFile(main) {
+		if main := path.Join(c.src, "__main__.py"); c.folder && c.dst == "" && identifier(path.Base(c.src)) && s.isFile(main) {
 			s.folder.Entries = append(s.folder.Entries, Entry{Args: []string{"python", "-m", path.Base(c.src)}, Why: main + " is there to be run."})
 		}
 	}

@@ -267,7 +267,6 @@ func FuzzFind(f *testing.F) {
 			t.Skip() // the name has made a folder of a file
 		}
 		for _, from := range append(found.From, draft.From{}) {
-			if from.Kind == draft.PixiProject || from.Kind == draft.PixiScript || from.Kind == "" { continue }
 			text, err := found.Spec(draft.Answers{From: from})
 			if errors.Is(err, draft.ErrNotebook) {
 				continue

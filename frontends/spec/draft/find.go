@@ -1,7 +1,9 @@
 package draft
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -35,6 +37,7 @@ type From struct {
 	File string // its name in the folder, "" for [Nothing]
 
 	packages     []string // normal names of the packages that it is known to install
+	pins         []string // requirements of those that come in other builds for GPUs
 	requirements []string // of a pyproject.toml: as they are written there
 	git          bool     // a package comes from a git repository
 }
@@ -123,7 +126,7 @@ func readDir(fsys fs.FS, name string) ([]fs.DirEntry, error) {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
 	}
 	list, err := dir.ReadDir(maxEntries)
-	if err != nil && len(list) == 0 && err.Error() != "EOF" {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	list = slices.DeleteFunc(list, func(e fs.DirEntry) bool { return !plainName(e.Name()) })
@@ -159,9 +162,12 @@ func (s *search) read(name string, limit int64) []byte {
 	return src.Data
 }
 
+// maxNotes bounds what a draft says about files that it could not use.
+const maxNotes = 20
+
 func (s *search) note(format string, args ...any) {
 	n := fmt.Sprintf(format, args...)
-	if !slices.Contains(s.folder.Notes, n) {
+	if len(s.folder.Notes) < maxNotes && !slices.Contains(s.folder.Notes, n) {
 		s.folder.Notes = append(s.folder.Notes, n)
 	}
 }
@@ -206,7 +212,10 @@ func (s *search) findStarts() {
 			if !ok {
 				continue
 			}
-			from := From{Kind: UVScript, File: name, packages: h.packages()}
+			from := From{Kind: UVScript, File: name}
+			for _, d := range h.Dependencies {
+				from.add(d)
+			}
 			if h.pixi() {
 				from.Kind = PixiScript
 				s.folder.From = append(s.folder.From, from)

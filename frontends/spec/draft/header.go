@@ -53,12 +53,3 @@ func parseHeader(lines []string) header {
 }
 
 func (h header) pixi() bool { return h.Tool.Pixi != nil }
-
-// packages are the normal names of the dependencies.
-func (h header) packages() []string {
-	var f From
-	for _, d := range h.Dependencies {
-		f.add(d)
-	}
-	return f.packages
-}

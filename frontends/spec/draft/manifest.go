@@ -109,32 +109,34 @@ func (s *search) addLocked(f From, manifest string) {
 		return
 	}
 	if f.Kind != PixiProject { // pixi's packages bring their own libraries
-		f.packages, f.git = s.locked(f.File)
+		s.readLock(&f)
 	} else if !s.isFile("pixi.lock") {
-		s.note("There is no pixi.lock: `pixi install` writes it.")
+		s.note("There is no pixi.lock: `pixi lock` writes it.")
 	}
 	s.folder.From = append(s.folder.From, f)
 }
 
-// locked lists the packages of a uv.lock or poetry.lock, and says whether one comes from git.
-func (s *search) locked(name string) (packages []string, git bool) {
+// readLock notes the packages of a uv.lock or poetry.lock.
+func (s *search) readLock(f *From) {
 	var lock struct {
 		Package []struct {
-			Name   string         `toml:"name"`
-			Source map[string]any `toml:"source"`
+			Name    string         `toml:"name"`
+			Version string         `toml:"version"`
+			Source  map[string]any `toml:"source"`
 		} `toml:"package"`
 	}
-	data := s.read(name, source.LockLimit)
-	if err := toml.Unmarshal(data, &lock); err != nil {
-		s.note("%s is not valid TOML; which packages it has is not known.", name)
-		return nil, false
+	if err := toml.Unmarshal(s.read(f.File, source.LockLimit), &lock); err != nil {
+		s.note("%s is not valid TOML; which packages it has is not known.", f.File)
+		return
 	}
 	for _, p := range lock.Package {
-		packages = append(packages, python.NormalName(p.Name))
+		if p.Version != "" {
+			p.Name += "==" + p.Version
+		}
+		f.add(p.Name)
 		_, uv := p.Source["git"]
-		git = git || uv || p.Source["type"] == "git"
+		f.git = f.git || uv || p.Source["type"] == "git"
 	}
-	return packages, git
 }
 
 // environment reads an environment.yml. Only what pip installs can lack libraries: conda's packages bring
@@ -153,7 +155,7 @@ func (s *search) environment(name string) From {
 		switch d := d.(type) {
 		case string:
 			d = d[strings.LastIndex(d, ":")+1:]
-			if v, ok := strings.CutPrefix(d, "python"); ok && strings.Trim(v, "=<>~! ") != v {
+			if v, ok := strings.CutPrefix(d, "python"); ok && strings.Trim(v, "=<>~! ") != v && len(s.pythons) < maxClaims {
 				s.pythons = append(s.pythons, claim{text: strings.TrimLeft(v, " "), why: "from " + name, conda: true})
 			}
 		case map[string]any:
@@ -177,7 +179,11 @@ func (f *From) add(text string) {
 	if err != nil {
 		return
 	}
-	f.packages = append(f.packages, python.NormalName(r.Name))
+	name := python.NormalName(r.Name)
+	f.packages = append(f.packages, name)
+	if len(frameworks([]string{name})) > 0 {
+		f.pins = append(f.pins, text)
+	}
 	f.git = f.git || strings.HasPrefix(r.URL, "git+")
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec/python"
@@ -17,6 +18,9 @@ type claim struct {
 	exact         bool // one version, as in .python-version
 	poetry, conda bool // in that tool's own words
 }
+
+// maxClaims bounds what one environment file can say about its Python.
+const maxClaims = 8
 
 // findPythonVersion reads .python-version, which goes before what manifests allow.
 func (s *search) findPythonVersion() {
@@ -61,7 +65,9 @@ func (s *search) within(versions []string) string {
 }
 
 // minor finds X.Y at the beginning of a version, with the name of an implementation before it.
-var minor = regexp.MustCompile(`^(?:cpython[-@])?(\d+\.\d+)(?:[.+-].*|(?:rc|a|b)\d+)?$`)
+var minor = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:cpython[-@])?(\d+\.\d+)(?:[.+-].*|(?:rc|a|b)\d+)?$`)
+})
 
 // allowed are the supported Pythons that meet the claim, newest first.
 func (c claim) allowed() []string {
@@ -70,7 +76,7 @@ func (c claim) allowed() []string {
 	}
 	text := c.text
 	if c.exact {
-		m := minor.FindStringSubmatch(text)
+		m := minor().FindStringSubmatch(text)
 		if m == nil {
 			return nil
 		}

@@ -184,7 +184,7 @@ func (d *drafting) gpu() {
 // cudaVersion is the newest widespread CUDA that fits the packages, "" when none does.
 func (d *drafting) cudaVersion() string {
 	python, _ := d.pythonOrDefault()
-	wish := cuda.Wish{Requirements: append(slices.Clone(d.from.requirements), d.from.packages...), Python: python, Platforms: []string{"linux/amd64", "linux/arm64"}}
+	wish := cuda.Wish{Requirements: d.from.pins, Python: python, Platforms: []string{"linux/amd64", "linux/arm64"}}
 	for _, v := range []string{"12.8", "12.6", "12.4"} {
 		wish.CUDA = v
 		_, findings := cuda.Choose(wish)

@@ -51,32 +51,43 @@ func normalExtras(names []string) []string {
 	return out
 }
 
-// declared turns a requirement of a manifest into entries: one, unless a source with conditions splits it.
+// declared is a requirement of a manifest, under the condition of an extra when it belongs to one.
 func (c *comparison) declared(m *manifest, text string, extra string) (entry, bool) {
+	key := m.path + "\x00" + extra + "\x00" + text // groups that include others say the same again and again
+	if e, ok := c.parsed[key]; ok {
+		return e, e.name != ""
+	}
+	e := c.parse(m, text, extra)
+	if c.parsed == nil {
+		c.parsed = map[string]entry{}
+	}
+	c.parsed[key] = e
+	return e, e.name != ""
+}
+
+func (c *comparison) parse(m *manifest, text string, extra string) entry {
 	r, err := python.ParseRequirement(text)
 	if err != nil {
-		return entry{}, false
+		return entry{}
 	}
 	marker, err := python.ParseMarker(r.Marker)
 	if err != nil {
-		return entry{}, false
+		return entry{}
 	}
 	if extra != "" {
 		only, err := python.ParseMarker(fmt.Sprintf("extra == '%s'", python.NormalName(extra)))
 		if err != nil {
-			return entry{}, false
+			return entry{}
 		}
 		marker = marker.And(only)
 	}
 	e := entry{name: python.NormalName(r.Name), extras: normalExtras(r.Extras), specifier: r.Specifier, marker: marker, text: strings.TrimSpace(text)}
 	if r.URL != "" {
 		e.place, e.loose = directPlace(r.URL)
-		return e, true
+		return e
 	}
-	if m != nil {
-		c.applySource(m, &e)
-	}
-	return e, true
+	c.applySource(m, &e)
+	return e
 }
 
 // directPlace is the place that a direct reference names, as a lock writes it.
@@ -129,8 +140,9 @@ func (c *comparison) applySource(m *manifest, e *entry) {
 	list, from := m.sources[e.name], m
 	if list == nil {
 		list, from = c.ws.root.sources[e.name], c.ws.root
+		e.loose = m.nested && list != nil
 	}
-	if len(list) == 0 {
+	if len(list) == 0 || e.loose {
 		return
 	}
 	s := list[0]

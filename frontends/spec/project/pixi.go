@@ -31,7 +31,7 @@ type Pixi struct {
 	Files        []python.File  // the manifest and pixi.lock
 	Locals       []python.Local // paths that packages are installed from
 	Environments []string       // all environments, sorted; "default" is always one
-	Platforms    []string       // of the environment that is asked for, such as "linux-64", as written
+	Platforms    []string       // of the environment that is asked for: conda's names, such as "linux-64", each once
 }
 
 type pixiManifest struct {
@@ -56,10 +56,8 @@ type pixiFeature struct {
 }
 
 type pixiLock struct {
-	Version      int `yaml:"version"`
-	Environments map[string]struct {
-		Packages map[string][]any `yaml:"packages"`
-	} `yaml:"environments"`
+	Version      int                  `yaml:"version"`
+	Environments map[string]yaml.Node `yaml:"environments"`
 }
 
 // ReadPixi reads a pixi project and its lock. Findings about the named files and names themselves have no
@@ -97,7 +95,7 @@ func ReadPixi(t python.Tree, o PixiOptions) (Pixi, error) {
 	if lock := r.open(name, "lock", pixiLockLimit); lock != nil {
 		lock.passwords()
 		if slices.Contains(out.Environments, environment) {
-			lock.pixiLock(environment, out.Platforms)
+			lock.pixiLock(environment)
 		}
 	}
 	out.Files = r.files
@@ -130,7 +128,7 @@ func (d *document) pixiManifest() (m pixiManifest, prefix []string, ok bool) {
 		d.failAt(0, 0, "the file has no [workspace]", "add one with channels and platforms")
 		return m, nil, false
 	}
-	if len(m.Workspace.Platforms) == 0 {
+	if m.Workspace.Platforms == nil {
 		d.fail("the workspace names no platforms", `add platforms = ["linux-64", "linux-aarch64"]`, append(prefix, "workspace")...)
 	}
 	return m, prefix, true
@@ -181,6 +179,27 @@ func (m pixiManifest) platformsOf(environment string) []string {
 	}
 	if list, ok := table["platforms"].([]any); ok {
 		narrow(list)
+	}
+	return m.condaNames(out)
+}
+
+// condaNames turns the names that the workspace gives its platforms into conda's.
+func (m pixiManifest) condaNames(names []string) []string {
+	conda := map[string]string{}
+	for _, item := range m.Workspace.Platforms {
+		if table, ok := item.(map[string]any); ok {
+			name, _ := table["name"].(string)
+			conda[name], _ = table["platform"].(string)
+		}
+	}
+	var out []string
+	for _, name := range names {
+		if c := conda[name]; c != "" {
+			name = c
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
 	}
 	return out
 }
@@ -261,7 +280,7 @@ func (r *reader) pixiPath(d *document, out *[]python.Local, ref string, editable
 }
 
 // pixiLock checks that the lock has the environment.
-func (d *document) pixiLock(environment string, platforms []string) {
+func (d *document) pixiLock(environment string) {
 	var lock pixiLock
 	if err := yaml.Unmarshal(d.src.Data, &lock); err != nil {
 		d.failAt(0, 0, fmt.Sprintf("this is not a valid pixi.lock: %s", strings.TrimPrefix(err.Error(), "yaml: ")), "")
@@ -277,15 +296,7 @@ func (d *document) pixiLock(environment string, platforms []string) {
 	case lock.Version < 4:
 		return // had no environments; pixi turns it into today's format
 	}
-	locked, ok := lock.Environments[environment]
-	if !ok {
+	if _, ok := lock.Environments[environment]; !ok {
 		d.failAt(0, 0, fmt.Sprintf("%s is out of date: it has no environment %s", d.src.Name, environment), "run pixi lock")
-		return
-	}
-	for _, p := range platforms {
-		// An environment without packages has no platforms either.
-		if _, ok := locked.Packages[p]; !ok && len(locked.Packages) > 0 {
-			d.failAt(0, 0, fmt.Sprintf("%s is out of date: its environment %s has nothing for %s", d.src.Name, environment, p), "run pixi lock")
-		}
 	}
 }

@@ -79,14 +79,18 @@ type manifest struct {
 	pyproject
 	dir string // the folder, "." for the tree's root
 
+	// nested says that another project's folder is around this one, inside the workspace: then uv does
+	// not find the workspace's sources for it.
+	nested bool
+
 	sources   map[string][]python.Source // by normal name
 	groupsFor map[string][]string        // normal name → names as written
 }
 
 // Limits of one manifest; comparing takes time by the square of some of them.
 const (
-	maxGroups       = 300
-	maxRequirements = 10_000
+	maxGroups       = 200
+	maxRequirements = 3000
 )
 
 // manifest reads the pyproject.toml at name; nil and a finding when it cannot be used.

@@ -21,8 +21,9 @@ import (
 
 // Limits of what is read and said for one project.
 const (
-	maxBytes    = 128 << 20
-	maxFindings = 200 // more help nobody, and each one costs a look at the whole file
+	maxBytes    = 64 << 20
+	lockLimit   = 16 << 20 // the largest locks of real projects have a third of it
+	maxFindings = 200      // more help nobody, and each one costs a look at the whole file
 )
 
 // reader is the state that all readers share.
@@ -94,7 +95,10 @@ func (r *reader) exists(name string) bool {
 
 // decode fills v from TOML; false and a finding when it does not fit.
 func (d *document) decode(v any) bool {
-	err := toml.Unmarshal(d.src.Data, v)
+	err := python.CheckTOML(d.src.Data)
+	if err == nil {
+		err = toml.Unmarshal(d.src.Data, v)
+	}
 	if err == nil {
 		return true
 	}

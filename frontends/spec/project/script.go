@@ -34,7 +34,11 @@ func ReadScriptLock(t python.Tree, script string, header []byte) (lock ScriptLoc
 		return lock, false, nil
 	}
 	var h scriptHeader
-	if err := toml.Unmarshal(header, &h); err != nil {
+	err = python.CheckTOML(header)
+	if err == nil {
+		err = toml.Unmarshal(header, &h)
+	}
+	if err != nil {
 		r.ask(fmt.Sprintf("the header of %s is not valid TOML: %v", r.Show(script), err), "")
 		return lock, true, r.finish()
 	}

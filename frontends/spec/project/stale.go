@@ -21,9 +21,10 @@ type comparison struct {
 	settings uvSettings
 	ownFile  bool // the settings come from a uv.toml
 
-	left  int             // comparisons left to a search
-	local map[string]bool // members that others depend on
-	loose map[string]bool // names that have a source with conditions somewhere
+	left   int              // comparisons left to a search
+	parsed map[string]entry // by manifest, extra and text
+	local  map[string]bool  // members that others depend on
+	loose  map[string]bool  // names that have a source with conditions somewhere
 }
 
 // stale reports one difference at a place of a manifest.

@@ -228,7 +228,7 @@ func (c *comparison) locked(list []lockRequirement) ([]entry, bool) {
 // rules compares constraints or overrides. One that is new may not matter, so only those of the lock are looked for.
 func (c *comparison) rules(m *manifest, field string, texts []string, locked []lockRequirement) {
 	have, ok := c.locked(locked)
-	if len(have) > maxRequirements/100 || len(texts) > maxRequirements/100 {
+	if len(have) > maxSameName || len(texts) > maxSameName {
 		return // all are compared with all
 	}
 	if !ok || slices.ContainsFunc(locked, func(r lockRequirement) bool { return r.Scope != nil }) {
@@ -366,17 +366,18 @@ func (c *comparison) options(d *document) {
 			c.stale(d, fmt.Sprintf("%s is %s, the lock was made with %s", s.name, want, have), "tool", "uv", s.name)
 		}
 	}
-	want, have := c.settings.ExcludeNewer, o.ExcludeNewer
+	if o.Span != "" {
+		return // a span of days moves with the clock, and uv goes on with a lock that was made with another one
+	}
+	want, isTime := instant(c.settings.ExcludeNewer)
+	have, lockTime := instant(o.ExcludeNewer)
 	switch {
-	case (want == nil) != (have == nil && o.Span == ""):
-		c.stale(d, "exclude-newer is not what it was made with", "tool", "uv", "exclude-newer")
-	case o.Span != "":
-	default:
-		from, ok := instant(want)
-		was, lockOK := instant(have)
-		if ok && lockOK && from.Before(was) {
-			c.stale(d, fmt.Sprintf("exclude-newer is %s, the lock was made with %s", from.Format(time.RFC3339), was.Format(time.RFC3339)), "tool", "uv", "exclude-newer")
-		}
+	case c.settings.ExcludeNewer == nil && lockTime:
+		c.stale(d, fmt.Sprintf("it was made with exclude-newer %s", have.Format(time.RFC3339)), "tool", "uv")
+	case isTime && o.ExcludeNewer == nil:
+		c.stale(d, "it was made without exclude-newer", "tool", "uv", "exclude-newer")
+	case isTime && lockTime && want.Before(have):
+		c.stale(d, fmt.Sprintf("exclude-newer is %s, the lock was made with %s", want.Format(time.RFC3339), have.Format(time.RFC3339)), "tool", "uv", "exclude-newer")
 	}
 }
 

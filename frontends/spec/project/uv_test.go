@@ -183,6 +183,49 @@ func TestScriptLock(t *testing.T) {
 	}
 }
 
+// TestExcludeNewer has what uv 0.13.9 says to times and spans.
+func TestExcludeNewer(t *testing.T) {
+	lock := "version = 1\nrevision = 3\nrequires-python = \">=3.10\"\n%[[package]]\nname = \"app\"\nversion = \"1\"\nsource = { virtual = \".\" }\n"
+	at := "[options]\nexclude-newer = \"2026-01-01T00:00:00Z\"\n"
+	span := "[options]\nexclude-newer = \"0001-01-01T00:00:00Z\"\nexclude-newer-span = \"P5D\"\n"
+	for _, test := range []struct{ manifest, options, want string }{
+		{"", "", ""}, {"", span, ""}, {"5 days", span, ""}, {"5 days", "", ""}, {"2026-01-01T00:00:00Z", at, ""}, {"2026-02-01T00:00:00Z", at, ""}, {"2025-01-01", at, ""},
+		{"", at, "it was made with exclude-newer 2026-01-01T00:00:00Z"}, {"2026-01-01T00:00:00Z", "", "it was made without exclude-newer"},
+		{"2025-01-01T00:00:00Z", at, "exclude-newer is 2025-01-01T00:00:00Z, the lock was made with 2026-01-01T00:00:00Z"},
+	} {
+		manifest := plainProject
+		if test.manifest != "" {
+			manifest += "[tool.uv]\nexclude-newer = \"" + test.manifest + "\"\n"
+		}
+		_, err := ReadUV(shown(tree("pyproject.toml", manifest, "uv.lock", strings.Replace(lock, "%", test.options, 1))), UVOptions{Manifest: "pyproject.toml"})
+		if test.want == "" && err != nil || !strings.Contains(text(err), test.want) {
+			t.Errorf("%q, %q: %v", test.manifest, test.options, err)
+		}
+	}
+}
+
+// TestNested has a member in the folder of another one: uv locks its dependency on a third without the source
+// that the root has for it, as in the lock of modelcontextprotocol/python-sdk.
+func TestNested(t *testing.T) {
+	member := func(name string) string {
+		return strings.Replace(plainProject, "app", name, 1) + "dependencies = [\"app\"]\n"
+	}
+	lock := "version = 1\nrevision = 3\nrequires-python = \">=3.10\"\n[manifest]\nmembers = [\"app\", \"in\", \"out\"]\n" +
+		"[[package]]\nname = \"app\"\nversion = \"1\"\nsource = { editable = \".\" }\n" +
+		"[[package]]\nname = \"out\"\nversion = \"1\"\nsource = { virtual = \"out\" }\n[package.metadata]\nrequires-dist = [{ name = \"app\", editable = \".\" }]\n" +
+		"[[package]]\nname = \"in\"\nversion = \"1\"\nsource = { virtual = \"out/in\" }\n[package.metadata]\nrequires-dist = [{ name = \"app\" }]\n"
+	root := plainProject + "[tool.uv.workspace]\nmembers = [\"out\", \"out/*\"]\n[tool.uv.sources]\napp = { workspace = true }\n"
+	fsys := tree("pyproject.toml", root, "out/pyproject.toml", member("out"), "out/in/pyproject.toml", member("in"), "uv.lock", lock)
+	if _, err := ReadUV(shown(fsys), UVOptions{Manifest: "pyproject.toml"}); err != nil {
+		t.Error(err)
+	}
+	// From the nested project, uv sees the project around it and no workspace.
+	_, err := ReadUV(shown(fsys), UVOptions{Manifest: "out/in/pyproject.toml"})
+	if !strings.HasPrefix(text(err), `there is no lock "p/out/in/uv.lock"`) {
+		t.Error(err)
+	}
+}
+
 func TestMatchPath(t *testing.T) {
 	for _, test := range []struct {
 		pattern, name string

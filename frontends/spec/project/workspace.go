@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec/python"
 )
 
@@ -38,11 +37,8 @@ func (r *reader) workspace(m *manifest) *workspace {
 		// Findings in a file that turns out not to matter are none.
 		look := &reader{Tree: r.Tree}
 		above := look.manifest(name)
-		if above == nil || above.Tool.UV.Workspace == nil {
-			continue
-		}
-		if !slices.Contains(look.memberFolders(above), m.dir) {
-			break
+		if above == nil || above.Tool.UV.Workspace == nil || !slices.Contains(look.memberFolders(above), m.dir) {
+			break // uv asks the nearest manifest above, and no other
 		}
 		if above = r.manifest(name); above == nil {
 			return nil
@@ -85,9 +81,20 @@ func (r *reader) members(root *manifest) *workspace {
 			m.failAt(0, 0, "a workspace member has no [project]", "add one with a name, or name the folder in [tool.uv.workspace] exclude")
 			continue
 		}
+		m.nested = r.nested(root.dir, dir)
 		w.members = append(w.members, m)
 	}
 	return w
+}
+
+// nested says whether a project lies in the folder of another one between it and the workspace's root.
+func (r *reader) nested(root, dir string) bool {
+	for dir != "." && dir != root {
+		if dir = path.Dir(dir); dir != root && r.exists(path.Join(dir, "pyproject.toml")) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *reader) empty(dir string) bool {
@@ -225,7 +232,7 @@ func matchPath(pattern, name []string) bool {
 
 // lockOf reads the text of a lock file.
 func (r *reader) lockOf(name, what string) *document {
-	d := r.open(name, what, source.LockLimit)
+	d := r.open(name, what, lockLimit)
 	if d != nil {
 		d.passwords()
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestParseLocal(t *testing.T) {
 	for text, want := range map[string]string{
-		"./pkg": "project folder ./pkg", "pkg/": "project folder pkg/", ".": "project folder .", "./pkg[x,y]": "project folder ./pkg",
+		"./pkg": "project folder ./pkg", "pkg/": "project folder pkg/", ".": "project folder .", ".[ci]": "project folder .", "./pkg[x,y]": "project folder ./pkg",
 		"./pkg[x] ; python_version > '3'": "project folder ./pkg", "pkg @ ./pkg": "project folder ./pkg", "pkg[x]@./pkg": "project folder ./pkg",
 		"x-1-py3-none-any.whl": "wheel x-1-py3-none-any.whl", "x @ file:wheels/x.whl": "wheel wheels/x.whl", "file:./a%20b/x.WHL": "wheel ./a b/x.WHL",
 		"x.tar.gz": "source archive x.tar.gz", "a/x.zip#egg=x": "source archive a/x.zip", "x @ file:///abs/x.whl": "wheel /abs/x.whl",

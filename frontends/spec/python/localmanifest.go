@@ -71,11 +71,12 @@ func (l *locals) needs(folder string) {
 // of all its members.
 func (l *locals) workspace(folder, file string, complain func(msg, hint string)) {
 	for dir := folder; ; dir = path.Dir(dir) {
-		if m, _, ok := l.manifest(dir); ok && m.Tool.UV.Workspace != nil {
+		m, _, ok := l.manifest(dir)
+		if ok && m.Tool.UV.Workspace != nil {
 			l.add(".", dir, Local{Kind: Folder, File: file}, complain)
 			return
 		}
-		if dir == "." {
+		if dir == "." || ok && dir != folder { // uv asks the nearest manifest above, and no other
 			complain("the workspace that it is a member of is not in the folder of the spec", "move the spec to the root of the workspace")
 			return
 		}
@@ -92,7 +93,11 @@ func (l *locals) manifest(folder string) (folderManifest, source.Source, bool) {
 	}
 	src, err := source.New(l.Show(name), "", data)
 	if err == nil {
-		err = toml.Unmarshal(src.Data, &m)
+		if err = CheckTOML(src.Data); err == nil {
+			err = toml.Unmarshal(src.Data, &m)
+		} else {
+			err = &source.Error{File: src.Name, Msg: "this is not a valid pyproject.toml: " + err.Error()}
+		}
 		var de *toml.DecodeError
 		if errors.As(err, &de) {
 			line, column := de.Position()

@@ -199,6 +199,6 @@ func IsLocal(requirement string) bool {
 	case strings.Contains(target, "://"):
 		return false
 	}
-	return target == "." || strings.ContainsAny(target, `/\`) || strings.HasSuffix(target, ".whl") ||
+	return target == "." || strings.HasPrefix(target, ".[") || strings.ContainsAny(target, `/\`) || strings.HasSuffix(target, ".whl") ||
 		strings.HasSuffix(target, ".tar.gz") || strings.HasSuffix(target, ".zip")
 }
