@@ -54,6 +54,7 @@ unit: ## unit tests: no privileges, no network
 
 .PHONY: test
 test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines, registry and builder
+	@integration/deps.sh pixi
 	@$(MAKE) --no-print-directory vet lint unit
 	@$(ROOT) integration/test.sh
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the OS packages that the integration tests need on Debian or Ubuntu
-# and lets the kernel run programs of the other architecture. Says what it does
-# and does nothing that has been done.
+# and lets the kernel run programs of the other architecture. With the argument
+# pixi, also what pixi is compiled with, if it has to be. Says what it does and
+# does nothing that has been done.
 set -euo pipefail
 
 packages=(
@@ -70,6 +71,52 @@ check_namespaces() {
   fi
 }
 
+# Whether there is a cargo that can build pixi and its targets can be had.
+has_rust() {
+  local version
+  version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2) || return
+  [ "$(printf '%s\n' 1.82 "$version" | sort -V | head -n 1)" = 1.82 ] && command -v rustup >/dev/null
+}
+
+# Rust is for the user who runs the tests, in his home folder, and needed only
+# until pixi is in the cache.
+install_rust() {
+  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/ibuild-test/bases temp url
+  export PATH=$HOME/.cargo/bin:$PATH
+  if compgen -G "$cache/pixi-????????????????" >/dev/null || has_rust; then
+    echo "deps: no Rust has to be installed"
+    return
+  fi
+  if command -v rustup >/dev/null; then
+    echo "deps: installing the stable Rust"
+    rustup toolchain install stable --profile minimal --no-self-update
+    rustup default stable
+  else
+    url=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init
+    echo "deps: installing Rust with $url"
+    temp=$(mktemp -d)
+    # shellcheck disable=SC2064 # the folder of now
+    trap "rm -rf '$temp'" EXIT
+    curl --proto '=https' --tlsv1.2 -fsS --retry 3 --remote-name --output-dir "$temp" "$url"
+    curl --proto '=https' --tlsv1.2 -fsS --retry 3 "$url.sha256" | cut -d ' ' -f 1 | sed 's/$/  rustup-init/' >"$temp/sum"
+    (cd "$temp" && sha256sum --quiet -c sum && chmod +x rustup-init)
+    RUSTUP_INIT_SKIP_PATH_CHECK=yes "$temp/rustup-init" -y --quiet --no-modify-path --profile minimal
+  fi
+  has_rust || {
+    echo "deps: pixi needs cargo 1.82 or newer and rustup, and $(cargo --version) is what is found" >&2
+    exit 1
+  }
+}
+
+case ${1:-} in
+  '' | pixi) ;;
+  *)
+    echo "usage: deps.sh [pixi]" >&2
+    exit 2
+    ;;
+esac
+if [ "${1:-}" = pixi ]; then packages+=(curl); fi
 install_packages
 register_emulator
 check_namespaces
+if [ "${1:-}" = pixi ]; then install_rust; fi

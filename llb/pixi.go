@@ -64,7 +64,10 @@ type Pixi struct {
 
 // Install installs what the lock says; one that does not match the manifest is an error.
 func (p Pixi) Install() Exec {
-	args := []string{"/bin/sh", "-c", pixiScript, "sh", pixiPath, ProjectDir, PixiDir, p.Manifest, "--locked", "--environment", p.Environment}
+	args := []string{"/bin/sh", "-c", pixiScript, "sh", pixiPath, ProjectDir, PixiDir, p.Manifest, "--locked"}
+	if p.Environment != "default" { // which old ones do not know by its name
+		args = append(args, "--environment", p.Environment)
+	}
 	return Exec{
 		Title: p.Title, Lines: p.Lines, Root: true, Args: append(args, p.Args...),
 		Env: append(pixiEnv(), p.Env...), Mounts: append(pixiMounts(), p.Mounts...),

@@ -47,7 +47,7 @@ func (p Project) uv(mode ...string) Exec {
 		args = append(args, "--extra", x)
 	}
 	return Exec{
-		Title: p.Title, Lines: p.Lines, Root: true, Args: append(args, p.Args...), Env: append(uvEnv(), p.Env...),
+		Title: p.Title, Lines: p.Lines, Root: true, Args: append(args, p.Args...), Env: append(uvEnv(p.Mounts...), p.Env...),
 		Mounts: append(uvMounts(), p.Mounts...), SystemPython: true, Native: NativeUV,
 	}
 }
@@ -67,7 +67,7 @@ func (p Project) PoetryDependencies() Exec {
 	}
 	return Exec{
 		Title: p.Title, Lines: p.Lines, Root: true, Args: append(args, p.Args...),
-		Env:          append(append(uvEnv(), "POETRY_CACHE_DIR="+poetryCache, "POETRY_VIRTUALENVS_CREATE=false"), p.Env...),
+		Env:          append(append(uvEnv(p.Mounts...), "POETRY_CACHE_DIR="+poetryCache, "POETRY_VIRTUALENVS_CREATE=false"), p.Env...),
 		Mounts:       append(append(uvMounts(), Mount{Kind: CacheMount, Target: poetryCache, ID: "poetry", PerPlatform: true}), p.Mounts...),
 		SystemPython: true,
 	}
@@ -79,7 +79,7 @@ func (p Project) Build() Exec {
 	return Exec{
 		Title: p.Title, Lines: p.Lines, Root: true,
 		Args: []string{uvPath, "pip", "install", "--no-deps", "--", path.Join(ProjectDir, p.Dir)},
-		Env:  append(uvEnv(), p.Env...), Mounts: append(uvMounts(), p.Mounts...), SystemPython: true,
+		Env:  append(uvEnv(p.Mounts...), p.Env...), Mounts: append(uvMounts(), p.Mounts...), SystemPython: true,
 	}
 }
 

@@ -57,6 +57,22 @@ func DebianSetup(python string, at Lines) []Step {
 	}
 }
 
+// PythonVenv makes a virtual environment of an interpreter that an image has, which sees all packages that are
+// installed for it, and makes it the default: what is installed from then on leaves the image's own packages
+// alone.
+func PythonVenv(interpreter string, at Lines) []Step {
+	return []Step{
+		Exec{
+			Title: "virtual environment of " + interpreter, Lines: at, Root: true,
+			Args: []string{uvPath, "venv", "--quiet", "--system-site-packages", "--python", interpreter, VirtualEnv},
+			Env:  uvEnv(), Mounts: uvMounts(),
+		},
+		Env{Lines: at, Key: "VIRTUAL_ENV", Value: VirtualEnv},
+		Env{Lines: at, Key: "UV_LINK_MODE", Value: "copy"},
+		PathPrepend{Lines: at, Dir: VirtualEnv + "/bin"},
+	}
+}
+
 // aptConf keeps downloaded packages in the cache mount: Debian's images have a hook that deletes them.
 const aptConf = `APT::Keep-Downloaded-Packages "true";
 Binary::apt::APT::Keep-Downloaded-Packages "true";
@@ -171,7 +187,7 @@ func (p Pip) Step() Exec {
 	}
 	return Exec{
 		Title: title, Lines: p.Lines, Root: true, Kind: kind, Args: args,
-		Env: uvEnv(), Mounts: append(uvMounts(), p.Mounts...), SystemPython: true, Native: NativeUV,
+		Env: uvEnv(p.Mounts...), Mounts: append(uvMounts(), p.Mounts...), SystemPython: true, Native: NativeUV,
 	}
 }
 
@@ -191,16 +207,22 @@ func UVScript(header, lock []byte, at Lines, more ...Mount) Exec {
 		mounts = append(mounts, Mount{Kind: DataMount, Target: ScriptDir + "/script.py.lock", Data: lock})
 		title += " (locked)"
 	}
-	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(), Mounts: append(mounts, more...), Native: NativeUV}
+	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(more...), Mounts: append(mounts, more...), Native: NativeUV}
 }
 
-func uvEnv() []string {
-	return []string{
+// uvEnv are the variables of a step of uv. Where a local folder is among the mounts, uv does not write down
+// when and from where it was installed: times and paths of a build are nobody's business.
+func uvEnv(mounts ...Mount) []string {
+	env := []string{
 		"UV_CACHE_DIR=" + uvCache,
 		"UV_LINK_MODE=copy",
 		"UV_NO_PROGRESS=1",
 		"UV_PYTHON_DOWNLOADS=never",
 	}
+	if slices.ContainsFunc(mounts, func(m Mount) bool { return m.Kind == LocalMount && !m.File }) {
+		env = append(env, "UV_NO_INSTALLER_METADATA=1")
+	}
+	return env
 }
 
 func uvMounts() []Mount {

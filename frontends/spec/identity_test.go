@@ -53,11 +53,25 @@ func checkout(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"requirements.txt": "rich\n-r more/more.txt\n", "more/more.txt": "attrs\n", "requirements2.txt": "rich\n",
-		"app/main.py": "import lib.a\n", "app/lib/__init__.py": "", "app/lib/a.py": "x = 1\n", "app/other.py": "import lib\n", "app/run.sh": "#!/bin/sh\n",
-		"app2/main.py": "print(2)\n", "secret.txt": "s", "secret2.txt": "s",
+		"app/main.py": "import lib.a\nimport rooted\n", "app/lib/rooted.py": "y = 1\n", "app/lib/__init__.py": "", "app/lib/a.py": "x = 1\n", "app/other.py": "import lib\n", "app/run.sh": "#!/bin/sh\n",
+		"app2/main.py": "print(2)\n", "app2/lib/a.py": "", "secret.txt": "s", "secret2.txt": "s",
 		"environment.yml": "name: x\nchannels: [conda-forge]\ndependencies: [zlib]\n", "environment2.yml": "name: x\ndependencies: [xz]\n",
 	} {
 		writeTo(t, filepath.Join(dir, name), text)
+	}
+	for _, project := range []string{"uvproject", "poetry"} {
+		for _, name := range []string{project, project + "2"} {
+			if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join("testdata", project))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writeTo(t, filepath.Join(dir, project+"2", "letters/extra.py"), "z = 1\n")
+		manifest := filepath.Join(dir, project+"2", "pyproject.toml")
+		data, err := os.ReadFile(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeTo(t, manifest, "# no change for the lock\n"+string(data))
 	}
 	return dir
 }
@@ -80,6 +94,12 @@ func oneOfEach() []Layer {
 		Pip{PipOptions: PipOptions{
 			IndexURL: "https://h/simple", ExtraIndexURLs: []string{"https://i/simple"}, Pre: true, ExtraArgs: []string{"--no-deps"}, Secrets: mounts,
 		}, Packages: []string{"numpy"}, Requirements: "requirements.txt"},
+		UVProject{ProjectOptions: ProjectOptions{
+			Path: "uvproject", Lock: "uvproject/uv.lock", InstallProject: true, Groups: []string{"serve"}, Extras: []string{"fast"}, ExtraArgs: []string{"--no-cache"}, Secrets: mounts,
+		}},
+		PoetryProject{ProjectOptions: ProjectOptions{
+			Path: "poetry", Lock: "poetry/poetry.lock", InstallProject: true, Groups: []string{"docs"}, ExtraArgs: []string{"--no-cache"}, Secrets: mounts,
+		}},
 		Conda{Packages: []string{"zlib"}, Channels: []string{"conda-forge"}, Secrets: mounts},
 		Conda{File: "environment.yml"},
 		Commands{Commands: []string{"echo a"}, Secrets: mounts},
@@ -102,6 +122,9 @@ func otherValues() map[string]any {
 		"Pip.IndexURL": "https://other/simple", "Pip.ExtraIndexURLs": []string{"https://other/simple"}, "Pip.ExtraArgs": []string{"--compile"},
 		"Pip.Requirements": "requirements2.txt", "Conda.File": "environment2.yml", "Shell.Args": []string{"/bin/bash", "-e", "-c"},
 		"Env.Vars": map[string]string{"A": "2"}, "SourceFolder.Src": "app2", "SourceFile.Src": "app/other.py", "Copy.Path": "app2",
+		"UVProject.Path": "uvproject2", "UVProject.Groups": []string{"dev"}, "UVProject.Extras": []string{}, "UVProject.ExtraArgs": []string{"--offline"},
+		"UVProject.Secrets": []SecretMount{{ID: "token", File: "/x"}}, "PoetryProject.Secrets": []SecretMount{{ID: "token", File: "/x"}},
+		"PoetryProject.Path": "poetry2", "PoetryProject.Groups": []string{}, "PoetryProject.ExtraArgs": []string{"-v"},
 		"CodeBundle.Src": "app2", "CodeBundle.Entries": []string{"other.py"}, "Commands.Secrets": []SecretMount{{ID: "token", File: "/x"}},
 		"Apt.Secrets": []SecretMount{{ID: "token", File: "/x"}}, "Pip.Secrets": []SecretMount{{ID: "token", File: "/x"}},
 		"Conda.Secrets": []SecretMount{{ID: "token", File: "/x"}}, "User.Name": "1000", "SourceFolder.Owner": "1001", "SourceFile.Owner": "1001",
@@ -109,8 +132,10 @@ func otherValues() map[string]any {
 	}
 }
 
-// withoutEffect are fields whose values some layers ignore, because another field decides.
-func withoutEffect() []string { return nil }
+// pairs are fields that cannot be changed alone, or have one right value: see the end of the test.
+func pairs() []string {
+	return []string{"UVProject.Lock", "PoetryProject.Lock", "CodeBundle.Imported", "PoetryProject.Extras", "Pip.WheelsOnly", "SourceFolder.AllFiles"}
+}
 
 // TestEveryFieldCounts changes every field of every layer, found by reflection, and sees another identifier.
 func TestEveryFieldCounts(t *testing.T) {
@@ -129,8 +154,11 @@ func TestEveryFieldCounts(t *testing.T) {
 			changed := reflect.New(typ)
 			changed.Elem().Set(reflect.ValueOf(layer.clone()))
 			field := changed.Elem().FieldByIndex(f.Index)
-			if field.IsZero() {
+			if field.IsZero() || slices.Contains(pairs(), name) {
 				continue // another layer of the list has it
+			}
+			if strings.HasSuffix(name, "Project.Path") {
+				changed.Elem().FieldByName("Lock").SetString("") // it goes with the project
 			}
 			if other, ok := otherValues()[name]; ok {
 				field.Set(reflect.ValueOf(other))
@@ -150,7 +178,7 @@ func TestEveryFieldCounts(t *testing.T) {
 	for _, layer := range layers {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(layer)) {
 			name := reflect.TypeOf(layer).Name() + "." + f.Name
-			if f.IsExported() && !f.Anonymous && !seen[name] && !slices.Contains([]string{"Pip.WheelsOnly", "SourceFolder.AllFiles"}, name) {
+			if f.IsExported() && !f.Anonymous && !seen[name] && !slices.Contains(pairs(), name) {
 				t.Errorf("no layer of the list has %s", name)
 			}
 		}
@@ -163,6 +191,7 @@ func TestEveryFieldCounts(t *testing.T) {
 	for name, pair := range map[string][2]Layer{
 		"Pip.WheelsOnly":        {Pip{Packages: []string{"a"}}, Pip{Packages: []string{"a"}, PipOptions: PipOptions{WheelsOnly: true}}},
 		"SourceFolder.AllFiles": {SourceFolder{Src: "app"}, SourceFolder{Src: "app", AllFiles: true}},
+		"CodeBundle.Imported":   {CodeBundle{Src: "app", Imported: true, Entries: []string{"other.py"}}, CodeBundle{Src: "app"}},
 		"two commands":          {Commands{Commands: []string{"a b"}}, Commands{Commands: []string{"a", "b"}}},
 		"two packages":          {Pip{Packages: []string{"ab", "c"}}, Pip{Packages: []string{"a", "bc"}}},
 		"pip, apt":              {Pip{Packages: []string{"git"}}, Apt{Packages: []string{"git"}}},
@@ -201,6 +230,7 @@ func TestWhatTheImageSays(t *testing.T) {
 		"startSecrets": {}, // of scripts, see TestScriptsCount
 		"python":       base.WithPythonVersion("3.11"),
 		"platforms":    base.WithPlatforms("linux/arm64"),
+		"pythonExec":   From("debian:12").WithAptPackages("git").WithCommands("true").WithPythonExec("python3"),
 		"cuda":         base.WithCUDA("12.4", ""),
 		"cudnn":        base.WithCUDA("", "9"),
 		"ca":           base.WithCACertificates("ca.pem"),
@@ -286,7 +316,7 @@ func TestFilesCount(t *testing.T) {
 // TestMachinesDoNotCount makes the same checkout at another place, later, by another user with another home,
 // its files written in another order.
 func TestMachinesDoNotCount(t *testing.T) {
-	img := DebianBase("3.12").With(oneOfEach()[:12]...).WithLabels(map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
+	img := DebianBase("3.12").With(slices.DeleteFunc(oneOfEach(), func(l Layer) bool { return l.kind() == "conda" || l.kind() == "code_bundle" })...).WithLabels(map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
 	first, second := checkout(t), checkout(t)
 	past := time.Now().Add(-1000 * time.Hour)
 	err := filepath.WalkDir(second, func(path string, d os.DirEntry, err error) error {

@@ -13,6 +13,7 @@ type Image struct {
 	start               start         // nil: the Debian Python base
 	startSecrets        []SecretMount // of the step that installs what the start asks for
 	python              string        // X.Y of the Debian base; "" is the newest
+	pythonExec          string        // interpreter of an existing image that packages are installed for
 	registry, name, tag string
 	tagFormat           string
 	platforms           []string
@@ -173,6 +174,14 @@ func (img Image) WithAccelerator(name string) Image {
 func (img Image) WithPythonVersion(python string) Image {
 	img = img.clone()
 	img.python = python
+	return img
+}
+
+// WithPythonExec makes a virtual environment of an interpreter of an existing image (a path, or a name on its
+// PATH), which sees the packages that are installed for it. Packages go there from then on.
+func (img Image) WithPythonExec(interpreter string) Image {
+	img = img.clone()
+	img.pythonExec = interpreter
 	return img
 }
 

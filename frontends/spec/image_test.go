@@ -132,6 +132,7 @@ func TestMethodsKeepTheReceiver(t *testing.T) {
 		"WithCUDA":             func() Image { return img.WithCUDA("12.4", "9") },
 		"WithAccelerator":      func() Image { return img.WithAccelerator("l4") },
 		"WithPythonVersion":    func() Image { return img.WithPythonVersion("3.11") },
+		"WithPythonExec":       func() Image { return img.WithPythonExec("python3") },
 		"WithTools":            func() Image { return img.WithTools(Tools{UVImage: "x"}) },
 		"WithTagFormat":        func() Image { return img.WithTagFormat("{spec_hash}") },
 		"WithBuilder":          func() Image { return img.WithBuilder("noop", map[string]string{"a": "b"}) },

@@ -87,7 +87,7 @@ func (p PixiProject) lower(l *lowering) {
 		l.checkFirstPython(at)
 	}
 	step := llb.Pixi{
-		Title: "pixi project " + path.Join(read.Dir, "("+environment+")"), Manifest: manifest, Environment: environment,
+		Title: "pixi project " + read.Dir + ": environment " + environment, Manifest: manifest, Environment: environment,
 		Args: slices.Clone(p.ExtraArgs), Env: slices.Concat(l.condaEnv(), pixiCredentials(mounts), env), Lines: l.lines(l.layer),
 		Mounts: slices.Concat(fileMounts(llb.ProjectDir, read.Files), p.folders(l, read, at), mounts),
 	}
@@ -118,7 +118,7 @@ func (p PixiProject) settle(l *lowering, read project.Pixi, at mark) {
 			continue
 		}
 		step := llb.Project{
-			Title: "pixi project: " + local.Path, Dir: local.Path, Lines: l.lines(l.layer),
+			Title: "pixi project " + read.Dir + ": " + local.Path + ", not editable", Dir: local.Path, Lines: l.lines(l.layer),
 			Mounts: p.folders(l, read, at),
 		}
 		install := step.Build()
@@ -145,8 +145,10 @@ func (p PixiProject) manifest(l *lowering, at mark) (string, bool) {
 	if path.Base(manifest) == "pixi.toml" {
 		ok = l.checkSource(p.Path, at) && (p.Lock == "" || l.checkSource(p.Lock, p.marks.at("lock"))) && l.folder != nil
 	} else if manifest, ok = (ProjectOptions{Path: p.Path, Lock: p.Lock}).manifest(l, at); ok && path.Base(p.Path) != "pyproject.toml" {
-		if _, err := l.folder.root.Stat(path.Join(path.Dir(manifest), "pixi.toml")); err == nil {
-			manifest = path.Join(path.Dir(manifest), "pixi.toml")
+		own := path.Join(path.Dir(manifest), "pixi.toml")
+		_, noOther := l.folder.root.Stat(manifest)
+		if _, err := l.folder.root.Stat(own); err == nil || noOther != nil {
+			manifest = own
 		}
 	}
 	if !ok {

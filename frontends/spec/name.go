@@ -12,6 +12,7 @@ var (
 	secretID = pattern(`[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?`)
 	// indexName is the name of a package index, as uv takes it.
 	indexName       = pattern(`[A-Za-z0-9_.-]+`)
+	pythonProgram   = pattern(`/?[A-Za-z0-9_.][A-Za-z0-9_./+-]*`)
 	acceleratorName = pattern(`[A-Za-z0-9][A-Za-z0-9_.:-]*`)
 	envKey          = pattern(`[A-Za-z_][A-Za-z0-9_]*`)
 	// aptName is a package name (Debian policy 5.6.7) with :architecture, then =version or /suite, as

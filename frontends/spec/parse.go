@@ -108,6 +108,7 @@ func (f *flat) fields() []field {
 		t.text("tag", "the tag; absent: one made of the image's identifier", &img.tag),
 		t.text("tag_format", "how a tag is made of the identifier, which stands for {spec_hash}", &img.tagFormat),
 		t.text("python_version", `X.Y of the Debian base, in quotes: "3.12"`, &img.python),
+		t.text("python_exec", "an interpreter of the base image: packages go into a virtual environment that sees its own", &img.pythonExec),
 		{name: "platform", doc: "platforms with commas in between, as flytekit writes them", form: textForm(), set: f.platformText},
 		{name: "platforms", doc: "platforms that the image is made for", form: listForm(textForm()), set: f.platformList},
 		t.texts("ca_certificates", "files with CA certificates that all steps and the image trust", &img.ca),

@@ -38,7 +38,24 @@ func (l *lowering) lowerStart() {
 		}
 		l.img.start.lower(l)
 	}
+	l.lowerPythonExec()
 	l.lowerEverywhere()
+}
+
+// lowerPythonExec makes the virtual environment of an interpreter of the base.
+func (l *lowering) lowerPythonExec() {
+	python, at := l.img.pythonExec, l.img.marks.at("python_exec")
+	switch {
+	case python == "":
+		return
+	case l.debian:
+		l.fail(at, "python_exec goes with a base_image that has a Python of its own", "say python_version: the Debian base has its own virtual environment")
+		return
+	case !pythonProgram(python):
+		l.fail(at, fmt.Sprintf("%q is not a Python interpreter", python), "write a path in the image, e.g. /usr/bin/python3")
+		return
+	}
+	l.steps = append(l.steps, llb.PythonVenv(python, l.lines(at))...)
 }
 
 // pythonHint says how the Python of another start is chosen.

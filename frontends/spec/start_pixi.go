@@ -69,7 +69,7 @@ func (p pixiStart) lower(l *lowering) {
 		return
 	}
 	l.script = script
-	l.lowerDebian("", at)
+	l.lowerDebian(script.Python, at)
 	dst := path.Join(llb.DefaultHome, path.Base(p.File))
 	real, err := l.folder.real(p.File)
 	l.errs.Collect(err)
@@ -92,9 +92,8 @@ func (p pixiStart) lowerPackages(l *lowering) {
 	mounts, env := l.mounts(l.img.startSecrets)
 	env = append(append(l.condaEnv(), pixiCredentials(mounts)...), env...)
 	l.steps = append(l.steps, llb.PixiScript(l.script.Header, l.script.Lock, env, at, mounts...))
-	python := l.script.Python != ""
-	l.steps = append(l.steps, llb.CondaActivate(llb.PixiPrefix(".", "default"), python, at)...)
-	if python {
+	l.steps = append(l.steps, llb.CondaActivate(llb.PixiPrefix(".", "default"), l.script.PixiPython, at)...)
+	if l.script.PixiPython {
 		l.python = "" // pixi's choice
 	}
 }

@@ -17,6 +17,11 @@
 // does not match. Where the PEP leaves tools the choice, an error is given: an opened block that is not
 // closed, two script blocks, a script block inside another one.
 //
+// # Scripts for pixi
+//
+// [ReadPixi] reads the same block for pixi and makes a pixi.toml of it; package spec makes the image
+// (pixi_script).
+//
 // # What does not live here
 //
 // uv reads the header itself when it installs, so everything in [tool.uv] means what uv says. Only what

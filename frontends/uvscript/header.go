@@ -202,7 +202,7 @@ func (c *check) requiresPython(key, v *unstable.Node) {
 	}
 	supported := llb.PythonVersions()
 	minor, ok := s.Newest(supported)
-	if c.pixi {
+	if !ok && c.pixi {
 		return // which has Pythons of its own
 	}
 	if !ok {

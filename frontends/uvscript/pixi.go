@@ -1,6 +1,7 @@
 package uvscript
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,8 +16,8 @@ import (
 
 // ReadPixi reads a script whose header has [tool.pixi], as pixi 0.76 and later run them
 // (https://pixi.prefix.dev/latest/python/scripts/), and checks it. In what it returns, Header is the pixi.toml
-// that says the same, Lock is <script>.pixi.lock, and Python is "" when the header leaves it to the conda
-// packages whether there is one. The error is source.Errors.
+// that says the same, Lock is <script>.pixi.lock, and Python that of the base image, the newest where none meets
+// requires-python. The error is source.Errors.
 //
 // dependencies are packages of PyPI and requires-python is the conda package of Python, unless [tool.pixi]
 // itself says which version of either it wants. A header with no word about Python gets none for that alone.
@@ -28,7 +29,7 @@ func ReadPixi(src source.Source) (Script, error) {
 	var errs source.Errors
 	h, err := readHeader(src, b, true)
 	errs.Collect(err)
-	s := Script{Source: src, Name: src.Base(), First: b.first, Last: b.last, PythonLine: h.pythonLine, Settings: h.settings}
+	s := Script{Source: src, Name: src.Base(), First: b.first, Last: b.last, Python: h.python, PythonLine: h.pythonLine, Settings: h.settings}
 	errs.Collect(s.checkName())
 	s.Lock, err = s.readLock(".pixi.lock", "pixi lock --script")
 	errs.Collect(err)
@@ -40,9 +41,7 @@ func ReadPixi(src source.Source) (Script, error) {
 		return s, source.Errors{{File: src.Name, Line: b.first, Column: 1, Msg: err.Error(), Data: src.Data,
 			Hint: "write [tool.pixi.workspace] with channels, and [tool.pixi.dependencies]"}}
 	}
-	if m.wantsPython() {
-		s.Python = h.python
-	}
+	s.PixiPython = m.wantsPython()
 	s.Header, err = toml.Marshal(m.root)
 	return s, err
 }
@@ -83,19 +82,18 @@ type manifest struct{ root map[string]any }
 // pixiManifest makes a pixi.toml of a header that was checked.
 func pixiManifest(header []byte) (manifest, error) {
 	var h struct {
-		Python       *string  `toml:"requires-python"`
-		Dependencies []string `toml:"dependencies"`
-		Tool         struct {
-			Pixi map[string]any `toml:"pixi"`
-		} `toml:"tool"`
+		Python       *string        `toml:"requires-python"`
+		Dependencies []string       `toml:"dependencies"`
+		Tool         map[string]any `toml:"tool"`
 	}
 	if err := toml.Unmarshal(header, &h); err != nil {
 		return manifest{}, err
 	}
-	if h.Tool.Pixi == nil {
-		return manifest{}, fmt.Errorf("the header has no [tool.pixi]")
+	pixi, ok := h.Tool["pixi"].(map[string]any)
+	if !ok {
+		return manifest{}, errors.New("the header has no [tool.pixi]")
 	}
-	m := manifest{h.Tool.Pixi}
+	m := manifest{pixi}
 	name := "workspace"
 	if _, older := m.root["project"]; older {
 		name = "project"
@@ -134,7 +132,7 @@ func (m manifest) addPython(requires *string, requirements []string) error {
 		if _, said := conda["python"]; !said {
 			conda["python"] = "*"
 			if requires != nil {
-				conda["python"] = *requires
+				conda["python"] = strings.TrimPrefix(*requires, "==") // with ==, conda means the very version
 			}
 		}
 	}

@@ -35,6 +35,8 @@ type Script struct {
 	PythonLine int
 	// Lock is <script>.lock, nil when there is none.
 	Lock []byte
+	// PixiPython says that pixi is asked for Python by name; see [ReadPixi].
+	PixiPython bool
 	// Locals are the files and folders that [tool.uv.sources] takes packages from, and those that these need,
 	// relative to the script's folder.
 	Locals []python.Local

@@ -142,6 +142,23 @@ func TestStoreMakesOnceAndKeeps(t *testing.T) {
 	}
 }
 
+// TestSlowImagesAreAskedFor lists one that is slow to make only once it has been made.
+func TestSlowImagesAreAskedFor(t *testing.T) {
+	var made atomic.Int32
+	slow := toy("slow", "x", nil, &made)
+	slow.slow = true
+	store := &Store{dir: t.TempDir(), temp: t.TempDir(), log: io.Discard, recipes: list(slow, toy("quick", "y", nil, &made))}
+	if got := fmt.Sprint(store.Names()); got != "[quick:1]" {
+		t.Errorf("Names = %s", got)
+	}
+	if _, err := store.Image(t.Context(), "slow:1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(store.Names()); got != "[slow:1 quick:1]" {
+		t.Errorf("Names = %s once it is made", got)
+	}
+}
+
 func checkPlatforms(t *testing.T, index v1.ImageIndex) {
 	t.Helper()
 	manifest, err := index.IndexManifest()

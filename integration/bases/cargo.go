@@ -129,7 +129,7 @@ func unpackCrate(data []byte, dir string) error {
 func (k *kitchen) addTarget(ctx context.Context, target string) error {
 	out, err := exec.CommandContext(ctx, "rustc", "--print", "target-libdir", "--target", target).Output()
 	if errors.Is(err, exec.ErrNotFound) {
-		return errors.New("rustc is missing: install Rust with rustup")
+		return errors.New("rustc is missing: run integration/deps.sh pixi")
 	}
 	if err != nil {
 		return fmt.Errorf("rustc --print target-libdir: %w", err)
@@ -147,7 +147,7 @@ func (k *kitchen) run(ctx context.Context, dir string, env []string, name string
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	out, err := runToEnd(cmd)
 	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("%s is missing: cargo and rustup come from rustup.rs, the rest from integration/deps.sh", name)
+		return fmt.Errorf("%s is missing: run integration/deps.sh pixi", name)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", name, args[0], err, lastLines(out, 15))

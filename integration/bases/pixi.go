@@ -26,7 +26,7 @@ func pixi(from *recipe) *recipe {
 	name := "ghcr.io/prefix-dev/pixi:" + c.Version
 	return &recipe{
 		title: "pixi", names: []string{name, name + "-" + suite + "-slim"},
-		from: from, inputs: []any{c, rustTools()},
+		slow: true, from: from, inputs: []any{c, rustTools()},
 		make: func(ctx context.Context, k *kitchen, platform v1.Platform, base v1.Image) (v1.Image, error) {
 			target := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[platform.Architecture] + "-unknown-linux-musl"
 			program, err := k.build(ctx, c, target)

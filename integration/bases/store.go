@@ -47,14 +47,20 @@ func Open(dir, temp string, log io.Writer) *Store {
 	return &Store{dir: dir, temp: temp, log: log, recipes: sync.OnceValue(recipes)}
 }
 
-// Names lists one name of each image that there is.
+// Names lists one name of each image that there is; of those that take many minutes to make only what has been
+// made already.
 func (s *Store) Names() []string {
 	var names []string
 	for _, r := range s.recipes() {
-		names = append(names, r.names[0])
+		if _, err := os.Stat(s.layout(r)); err == nil || !r.slow {
+			names = append(names, r.names[0])
+		}
 	}
 	return names
 }
+
+// layout is the folder that keeps the image of a recipe.
+func (s *Store) layout(r *recipe) string { return filepath.Join(s.dir, r.title+"-"+r.key()) }
 
 // UnknownError says that nothing stands in for an image.
 type UnknownError struct {
@@ -112,7 +118,7 @@ func fullName(image string) (string, error) {
 
 // index loads the image of a recipe from its layout, or makes that.
 func (s *Store) index(ctx context.Context, r *recipe) (v1.ImageIndex, error) {
-	dir := filepath.Join(s.dir, r.title+"-"+r.key())
+	dir := s.layout(r)
 	if _, err := os.Stat(dir); err == nil {
 		return load(dir)
 	}
@@ -235,6 +241,7 @@ func load(dir string) (v1.ImageIndex, error) {
 type recipe struct {
 	title  string   // first part of its folder's name
 	names  []string // what the image is pushed as
+	slow   bool     // takes many minutes; nobody gets it without having asked for it
 	from   *recipe  // nil for scratch
 	inputs any      // all that the image is made from, but for its base
 	make   func(ctx context.Context, k *kitchen, platform v1.Platform, from v1.Image) (v1.Image, error)

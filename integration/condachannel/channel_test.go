@@ -64,7 +64,7 @@ func TestIndexDescribesFiles(t *testing.T) {
 			}
 		}
 	}
-	if others := len(Subdirs()) * 2; described != 4 || len(c.Files) != described+others {
+	if others := len(Subdirs()) * 2; described != 5 || len(c.Files) != described+others {
 		t.Errorf("%d packages are described, the channel has %q", described, slices.Sorted(maps.Keys(c.Files)))
 	}
 }

@@ -52,6 +52,18 @@ func packages() []pkg {
 		},
 		{name: "ibuild-greeting", version: "1.5", noarch: true, files: greeting("hello")},
 		{name: "ibuild-greeting", version: "2.0", noarch: true, files: greeting("good day")},
+		{name: "python", version: "3.11.2", noarch: true, files: python},
+	}
+}
+
+// python makes the environment a virtual one of the image's own Python 3.11, so that it has a Python with a
+// prefix of its own, as far as Python and uv can see. It works on Debian's Python only.
+func python(string) []file {
+	const launch = "#!/usr/bin/python3.11 -I\nimport os, sys\nos.execv('/usr/bin/python3.11', ['" + placeholder + "/bin/python', *sys.argv[1:]])\n"
+	return []file{
+		{"bin/python", 0o755, launch, true},
+		{"bin/python3", 0o755, launch, true},
+		{path: "pyvenv.cfg", mode: 0o644, text: "home = /usr/bin\nversion = 3.11.2\n"},
 	}
 }
 

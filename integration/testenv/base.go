@@ -19,7 +19,8 @@ type Base struct {
 	Digest v1.Hash // of the image index; zero when it is a real one
 }
 
-// Bases lists one name of each base image that can stand in for a real one.
+// Bases lists one name of each base image that can stand in for a real one, but those that take many minutes
+// to make and have not been made: ask for these by their names.
 func (e *Env) Bases() []string { return e.bases.Names() }
 
 // Base returns a base image by the name that a build would use, such as

@@ -1,5 +1,6 @@
 // Command testenv starts the environment that the integration tests use, says
-// what to export to try ibuild in it, and stays until it is interrupted.
+// what to export to try ibuild in it, and stays until it is interrupted. Its
+// arguments are base images to have besides those that are quick to make.
 package main
 
 import (
@@ -17,14 +18,14 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Stdout, os.Stderr); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		os.Exit(1)
 	}
 }
 
 // run prints what a shell can evaluate to out and everything else to chatter.
-func run(ctx context.Context, out, chatter io.Writer) (err error) {
+func run(ctx context.Context, bases []string, out, chatter io.Writer) (err error) {
 	env, err := testenv.Start(ctx, testenv.Options{Buildkitd: true, Sites: true, Upstream: true, Log: chatter})
 	if err != nil {
 		return err
@@ -34,7 +35,7 @@ func run(ctx context.Context, out, chatter io.Writer) (err error) {
 			err = closeErr
 		}
 	}()
-	for _, name := range env.Bases() {
+	for _, name := range append(env.Bases(), bases...) {
 		if _, err := env.Base(ctx, name); err != nil {
 			return err
 		}

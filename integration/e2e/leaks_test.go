@@ -1,0 +1,248 @@
+//go:build integration
+
+package e2e
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// marker is a text that all canaries of one kind have in them, so that one search finds them all.
+type marker string
+
+func newMarker() marker { return marker("canary" + strings.ToLower(rand.Text()[:16])) }
+
+// canary is a secret with a name, by which a leak is recognised, and with what URLs, shells and patterns have to
+// escape. The marker is on both sides of that: half of a password is a leak, too.
+func (m marker) canary(name string) string { return string(m) + "." + name + "/@:%" + string(m) }
+
+// forms are the ways in which the marker may be written: as it is, in capitals, in hex, and in base64 at each of the
+// three places where it may begin in a group. The marker has nothing that URLs or JSON escape, and none of its base64
+// has a character in which the alphabets differ.
+func (m marker) forms() [][]byte {
+	text := []byte(m)
+	list := [][]byte{text, bytes.ToUpper(text), []byte(hex.EncodeToString(text)), []byte(strings.ToUpper(hex.EncodeToString(text)))}
+	for shift := range 3 {
+		code := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), text...))
+		first := (shift*8 + 5) / 6 // the characters before it have bits of what stands before the marker
+		last := (shift + len(text)) * 8 / 6
+		list = append(list, []byte(code[first:last]))
+	}
+	return list
+}
+
+// search looks for the marker in what a reader gives, also in what it unpacks to, and shows the first place.
+func (m marker) search(r io.Reader) (string, error) {
+	in := bufio.NewReaderSize(r, 1<<16)
+	head, err := in.Peek(4)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	packed := &bytes.Buffer{}
+	var unpack func(io.Reader) (io.Reader, error)
+	switch {
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		unpack = func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+		unpack = func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r, zstd.WithDecoderConcurrency(1)) }
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		unpack = unzip
+	default:
+		return m.scan(in)
+	}
+	if where, err := m.scan(io.TeeReader(in, packed)); where != "" || err != nil {
+		return where, err
+	}
+	plain, err := unpack(packed)
+	if err != nil {
+		return "", nil // it only begins like one
+	}
+	where, err := m.search(plain)
+	if err != nil {
+		return where, nil // as far as it can be unpacked: an upload may have been broken off
+	}
+	return where, nil
+}
+
+// unzip is all files of an archive, one after the other.
+func unzip(r io.Reader) (io.Reader, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	var all []io.Reader
+	for _, f := range archive.File {
+		file, err := f.Open()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, strings.NewReader(f.Name+"\n"), file)
+	}
+	return io.MultiReader(all...), nil
+}
+
+// scan looks for the marker in the bytes as they are.
+func (m marker) scan(r io.Reader) (string, error) {
+	const around = 100 // bytes that are shown, and more than any form has
+	forms, window := m.forms(), make([]byte, 0, 1<<20)
+	for {
+		n, err := io.ReadFull(r, window[len(window):cap(window)])
+		window = window[:len(window)+n]
+		for _, form := range forms {
+			if at := bytes.Index(window, form); at >= 0 {
+				return fmt.Sprintf("%q", window[max(0, at-around):min(len(window), at+len(form)+around)]), nil
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		window = window[:copy(window, window[len(window)-around:])]
+	}
+}
+
+// leak is a place where the marker is.
+type leak struct{ where, text string }
+
+func (l leak) String() string { return l.where + ": " + l.text }
+
+// inText looks for the marker in what a program printed, line by line.
+func (m marker) inText(t *testing.T, what, text string) (found []leak) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		where, err := m.search(strings.NewReader(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if where != "" {
+			found = append(found, leak{what, where})
+		}
+	}
+	return found
+}
+
+// inFiles looks for the marker in the files below dir that are newer than a time, and in their names. What the tests
+// themselves wrote, below the folders of skip, does not count.
+func (m marker) inFiles(t *testing.T, dir string, since time.Time, skip ...string) (found []leak) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // it is gone by now
+		case err != nil:
+			return err
+		case slices.Contains(skip, name):
+			return fs.SkipDir
+		case strings.Contains(d.Name(), string(m)):
+			found = append(found, leak{name, "the name"})
+		}
+		if !d.Type().IsRegular() || !changedSince(d, since) {
+			return nil
+		}
+		files++
+		f, err := os.Open(name)
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		defer f.Close()
+		where, err := m.search(f)
+		if where != "" {
+			found = append(found, leak{name, where})
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files == 0 {
+		t.Errorf("nothing below %s is newer than %s: nothing was searched", dir, since)
+	}
+	return found
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// changedSince goes by the time that no program sets: unpacked files have any other.
+func changedSince(d fs.DirEntry, since time.Time) bool {
+	info, err := d.Info()
+	if err != nil {
+		return false // it is gone by now
+	}
+	changed := info.Sys().(*syscall.Stat_t).Ctim
+	return !time.Unix(changed.Unix()).Before(since)
+}
+
+// TestSearch finds what it has to find: without this, no leak would mean nothing.
+func TestSearch(t *testing.T) {
+	m := newMarker()
+	secret := m.canary("x")
+	var zipped, unzipped, packed bytes.Buffer
+	gz := gzip.NewWriter(&zipped)
+	fmt.Fprint(gz, strings.Repeat("a long text ", 1e5)+secret)
+	z, err := zstd.NewWriter(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(z, secret)
+	archive := zip.NewWriter(&unzipped)
+	w, err := archive.Create("file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(w, secret)
+	if err := errors.Join(gz.Close(), z.Close(), archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{
+		"plain": "password=" + secret, "capitals": strings.ToUpper(secret), "hex": hex.EncodeToString([]byte(secret)), "HEX": fmt.Sprintf("%X", secret),
+		"base64": base64.StdEncoding.EncodeToString([]byte(secret)), "base64, 1 after": base64.URLEncoding.EncodeToString([]byte("a" + secret)),
+		"base64, 2 after": base64.StdEncoding.EncodeToString([]byte("ab" + secret)), "base64, of more": base64.StdEncoding.EncodeToString([]byte("user:" + secret)),
+		"half": secret[:len(secret)/2], "other half": secret[len(secret)/2:],
+		"gzip": zipped.String(), "zstd": packed.String(), "zip": unzipped.String(),
+		"between two windows": strings.Repeat("x", 1<<20-10) + secret,
+	} {
+		if found, err := m.search(strings.NewReader(text)); found == "" || err != nil {
+			t.Errorf("%s: not found, %v", what, err)
+		}
+	}
+	for _, text := range []string{"", "canary", newMarker().canary("x"), "\x1f\x8b broken", strings.Repeat("x", 3<<20)} {
+		if found, err := m.search(strings.NewReader(text)); found != "" || err != nil {
+			t.Errorf("found %s, %v", found, err)
+		}
+	}
+	begin := time.Now().Add(-time.Second)
+	dir := files(t, "a/b", "text", "c", secret, "skipped/d", secret)
+	if found := m.inFiles(t, dir, begin, filepath.Join(dir, "skipped")); len(found) != 1 || found[0].where != filepath.Join(dir, "c") {
+		t.Errorf("found %v", found)
+	}
+}
