@@ -172,6 +172,7 @@ func (c *canonicalizer) visit(d digest.Digest) (digest.Digest, error) {
 	}
 	strip(op)
 	if f, ok := c.files[d]; ok {
+		op.GetSource().Identifier = "local://" // what a folder is called decides nothing
 		op.GetSource().Attrs["ibuild.files"] = f.String()
 	}
 	// not its JSON: BuildKit's leaves fields out (symlinks), and two operations must never have one digest

@@ -210,7 +210,7 @@ func UVScript(header, lock []byte, at Lines, more ...Mount) Exec {
 	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(more...), Mounts: append(mounts, more...), Native: NativeUV}
 }
 
-// uvEnv are the variables of a step of uv. Where a local folder is among the mounts, uv does not write down
+// uvEnv are the variables of a step of uv. Where local packages are among the mounts, uv does not write down
 // when and from where it was installed: times and paths of a build are nobody's business.
 func uvEnv(mounts ...Mount) []string {
 	env := []string{
@@ -219,7 +219,7 @@ func uvEnv(mounts ...Mount) []string {
 		"UV_NO_PROGRESS=1",
 		"UV_PYTHON_DOWNLOADS=never",
 	}
-	if slices.ContainsFunc(mounts, func(m Mount) bool { return m.Kind == LocalMount && !m.File }) {
+	if slices.ContainsFunc(mounts, func(m Mount) bool { return m.Kind == LocalMount }) {
 		env = append(env, "UV_NO_INSTALLER_METADATA=1")
 	}
 	return env

@@ -59,7 +59,7 @@ func checkout(t *testing.T) string {
 	} {
 		writeTo(t, filepath.Join(dir, name), text)
 	}
-	for _, project := range []string{"uvproject", "poetry"} {
+	for _, project := range []string{"uvproject", "poetry", "pixi"} {
 		for _, name := range []string{project, project + "2"} {
 			if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join("testdata", project))); err != nil {
 				t.Fatal(err)
@@ -102,6 +102,8 @@ func oneOfEach() []Layer {
 		}},
 		Conda{Packages: []string{"zlib"}, Channels: []string{"conda-forge"}, Secrets: mounts},
 		Conda{File: "environment.yml"},
+		Conda{Packages: []string{"zlib"}, NoPython: true},
+		PixiProject{PixiOptions: PixiOptions{Path: "pixi", Lock: "pixi/pixi.lock", Environment: "default", ExtraArgs: []string{"-v"}, Secrets: mounts}},
 		Commands{Commands: []string{"echo a"}, Secrets: mounts},
 		Env{Vars: map[string]string{"A": "1"}},
 		Workdir{Path: "/srv"},
@@ -125,6 +127,7 @@ func otherValues() map[string]any {
 		"UVProject.Path": "uvproject2", "UVProject.Groups": []string{"dev"}, "UVProject.Extras": []string{}, "UVProject.ExtraArgs": []string{"--offline"},
 		"UVProject.Secrets": []SecretMount{{ID: "token", File: "/x"}}, "PoetryProject.Secrets": []SecretMount{{ID: "token", File: "/x"}},
 		"PoetryProject.Path": "poetry2", "PoetryProject.Groups": []string{}, "PoetryProject.ExtraArgs": []string{"-v"},
+		"PixiProject.Environment": "test", "PixiProject.ExtraArgs": []string{"-q"}, "PixiProject.Secrets": []SecretMount{{ID: "token", File: "/x"}},
 		"CodeBundle.Src": "app2", "CodeBundle.Entries": []string{"other.py"}, "Commands.Secrets": []SecretMount{{ID: "token", File: "/x"}},
 		"Apt.Secrets": []SecretMount{{ID: "token", File: "/x"}}, "Pip.Secrets": []SecretMount{{ID: "token", File: "/x"}},
 		"Conda.Secrets": []SecretMount{{ID: "token", File: "/x"}}, "User.Name": "1000", "SourceFolder.Owner": "1001", "SourceFile.Owner": "1001",
@@ -134,7 +137,7 @@ func otherValues() map[string]any {
 
 // pairs are fields that cannot be changed alone, or have one right value: see the end of the test.
 func pairs() []string {
-	return []string{"UVProject.Lock", "PoetryProject.Lock", "CodeBundle.Imported", "PoetryProject.Extras", "Pip.WheelsOnly", "SourceFolder.AllFiles"}
+	return []string{"PixiProject.Lock", "PixiProject.Path", "UVProject.Lock", "PoetryProject.Lock", "CodeBundle.Imported", "PoetryProject.Extras", "Pip.WheelsOnly", "SourceFolder.AllFiles"}
 }
 
 // TestEveryFieldCounts changes every field of every layer, found by reflection, and sees another identifier.
@@ -192,6 +195,7 @@ func TestEveryFieldCounts(t *testing.T) {
 		"Pip.WheelsOnly":        {Pip{Packages: []string{"a"}}, Pip{Packages: []string{"a"}, PipOptions: PipOptions{WheelsOnly: true}}},
 		"SourceFolder.AllFiles": {SourceFolder{Src: "app"}, SourceFolder{Src: "app", AllFiles: true}},
 		"CodeBundle.Imported":   {CodeBundle{Src: "app", Imported: true, Entries: []string{"other.py"}}, CodeBundle{Src: "app"}},
+		"PixiProject.Path":      {PixiProject{PixiOptions: PixiOptions{Path: "pixi"}}, PixiProject{PixiOptions: PixiOptions{Path: "pixi2"}}},
 		"two commands":          {Commands{Commands: []string{"a b"}}, Commands{Commands: []string{"a", "b"}}},
 		"two packages":          {Pip{Packages: []string{"ab", "c"}}, Pip{Packages: []string{"a", "bc"}}},
 		"pip, apt":              {Pip{Packages: []string{"git"}}, Apt{Packages: []string{"git"}}},
@@ -316,7 +320,7 @@ func TestFilesCount(t *testing.T) {
 // TestMachinesDoNotCount makes the same checkout at another place, later, by another user with another home,
 // its files written in another order.
 func TestMachinesDoNotCount(t *testing.T) {
-	img := DebianBase("3.12").With(slices.DeleteFunc(oneOfEach(), func(l Layer) bool { return l.kind() == "conda" || l.kind() == "code_bundle" })...).WithLabels(map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
+	img := DebianBase("3.12").With(slices.DeleteFunc(oneOfEach(), func(l Layer) bool { return l.kind() == "conda" || l.kind() == "pixi_project" || l.kind() == "code_bundle" })...).WithLabels(map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
 	first, second := checkout(t), checkout(t)
 	past := time.Now().Add(-1000 * time.Hour)
 	err := filepath.WalkDir(second, func(path string, d os.DirEntry, err error) error {

@@ -29,7 +29,7 @@ func StandardIgnores() []string {
 		// caches
 		"**/__pycache__", "**/*.pyc", "**/.cache", "**/.mypy_cache", "**/.ruff_cache", "**/.pytest_cache", "**/.tox", "**/.nox",
 		// virtual environments and other installed packages
-		"**/.venv", "**/venv", "**/node_modules",
+		"**/.venv", "**/venv", "**/.pixi", "**/node_modules",
 		// settings with secrets
 		"**/.env", "**/.env.local", "**/.env.*.local", "**/.envrc",
 		// notebooks, editors, desktops

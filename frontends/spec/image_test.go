@@ -140,6 +140,7 @@ func TestMethodsKeepTheReceiver(t *testing.T) {
 		"WithShell":            func() Image { return img.WithShell("/bin/bash", "-c") },
 		"WithCopy":             func() Image { return img.WithCopy("x") },
 		"WithCodeBundle":       func() Image { return img.WithCodeBundle("src", "main.py") },
+		"WithPixiProject":      func() Image { return img.WithPixiProject(PixiOptions{}) },
 		"WithUVProject":        func() Image { return img.WithUVProject(ProjectOptions{}) },
 		"WithPoetryProject":    func() Image { return img.WithPoetryProject(ProjectOptions{}) },
 		"WithCondaPackages":    func() Image { return img.WithCondaPackages(nil, "x") },

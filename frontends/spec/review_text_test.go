@@ -27,8 +27,7 @@ func TestReviewNULIsRefused(t *testing.T) {
 	for _, text := range []string{
 		`entrypoint: ["a\0b"]`, `cmd: ["a\0b"]`, `layers: [{shell: ["/bin/sh\0", "-c"]}]`,
 		`{packages: [a], secrets: [{id: k, version: "a\0b", for: [packages]}]}`,
-		`packages: [{}]`, `{packages: [a], pip_extra_args: ["--pre\0"]}`, `{packages: [a], pip_extra_args: ["--pre\n--x"]}`,
-		`labels: {a: "a\0b"}`,
+		`{packages: [a], pip_extra_args: ["--pre\0"]}`,
 	} {
 		if _, err := planOf(t, text+"\n", nil); err == nil {
 			t.Errorf("no error for %s", text)
@@ -89,7 +88,7 @@ func TestReviewYAMLKeepsStartSecretOptions(t *testing.T) {
 	reviewRoundTrip(t, UVScript("run.py", SecretMount{ID: "token", Env: "OTHER"}).WithSecrets(Secret{ID: "token", Env: "TOKEN"}))
 }
 
-// TestReviewYAMLKeepsCodeBundles has a mode that is the default and entries.
+// TestReviewYAMLKeepsStepsOfEveryKind has texts that YAML would change.
 func TestReviewYAMLKeepsStepsOfEveryKind(t *testing.T) {
 	for _, img := range []Image{
 		DebianBase("3.12").With(Env{}), DebianBase("").WithEntrypoint(), DebianBase("").WithCmd(),
@@ -127,7 +126,7 @@ func reviewRoundTrip(t *testing.T, img Image) {
 	}
 }
 
-// TestReviewHelperImagesAreChecked: names of images are well-formed before anything is built (section 6).
+// TestReviewNamesAreChecked: names of images are well-formed before anything is built (section 6).
 func TestReviewNamesAreChecked(t *testing.T) {
 	for _, text := range []string{
 		"packages: [a]\nbuilder_config: {uv_image: 'https://Not A Ref'}\n",
@@ -188,7 +187,6 @@ func TestReviewCredentialsAreRefusedEverywhere(t *testing.T) {
 		"layers: [{uv_project: {path: p, extra_args: ['--index', 'https://u:pw@h/simple']}}]",
 		"runtime_packages: ['x @ git+https://" + token + "@github.com/o/r']",
 		"packages: [x]\nsecrets: [{id: k, index: corp, username: " + token + ", for: [packages]}]",
-		"labels: {" + token + ": x}",
 	} {
 		if _, err := planOf(t, text+"\n", files); err == nil {
 			t.Errorf("no error for %s", text)
@@ -206,7 +204,7 @@ func TestReviewFindingsComeAllAtOnce(t *testing.T) {
 	}
 }
 
-// TestReviewLinesOfFlatCopies keeps marks of nested parents apart from the child's.
+// TestReviewPositionsOfBaseSpecs keeps places of the spec below apart from the child's.
 func TestReviewPositionsOfBaseSpecs(t *testing.T) {
 	_, err := planOf(t, "base_image: ./sub/base.yaml\n\n\npackages: [-x]\n", map[string]string{"sub/base.yaml": "\napt_packages: [BAD]\ncopy: [none]\n"})
 	if err == nil {

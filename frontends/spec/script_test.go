@@ -164,3 +164,26 @@ func TestScriptLockProblems(t *testing.T) {
 	}
 	check("s.py.lock: larger than the limit of 32 MiB")
 }
+
+// TestToolIbuildErrors has the exact text of complaints about [tool.ibuild], with places in the script.
+func TestToolIbuildErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"[tool.ibuild]\napt_package = ['git']":                   `s.py:4:3: unknown key "apt_package" in [tool.ibuild]; did you mean "apt_packages"?`,
+		"[tool.ibuild]\napt-packages = 'git'":                    "s.py:4:18: apt_packages must be a list, not a text; write [git]",
+		"[tool.ibuild]\napt-packages = ['Git']":                  `s.py:4:19: "Git" is not a Debian package; did you mean "git"?`,
+		"[tool.ibuild]\npython-version = '3.12'":                 `s.py:4:3: unknown key "python_version" in [tool.ibuild]; see docs/spec.md for the keys`,
+		"[tool.ibuild.env]\nPASSWORD = 'correcthorsebattery'":    "s.py:4:3: the value of PASSWORD looks like a credential, going by its name, and everybody who has the image could read it; mount a secret instead, or say allow_plain_credentials: true",
+		"[[tool.ibuild.layers]]\npip = ['a=>1']":                 `s.py:4:10: "a=>1" is not a requirement: "=>1" does not begin with one of === ~= == != <= >= < >; write e.g. numpy>=2 (PEP 508)`,
+		"[tool.ibuild]\nplatforms = ['linux/arm46']":             `s.py:4:16: "linux/arm46" is not a platform that images can be made for; did you mean "linux/arm64"?`,
+		"[tool.ibuild]\nlayers = [{ source_file = 'none.txt' }]": `s.py:4:29: there is no "none.txt"`,
+	} {
+		script := "# /// script\n# dependencies = []\n# " + strings.ReplaceAll(text, "\n", "\n# ") + "\n# ///\n"
+		src, err := source.New("s.py", t.TempDir(), []byte(script))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadScript(src); err == nil || err.Error() != want {
+			t.Errorf("%s\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}

@@ -61,6 +61,8 @@ func (l *lowering) lowerPythonExec() {
 // pythonHint says how the Python of another start is chosen.
 func pythonHint(s start) string {
 	switch s.(type) {
+	case pixiStart:
+		return "remove it; pixi installs the Python that the script's header asks for"
 	case scriptStart:
 		return "remove it; requires-python in the script's header says which Python"
 	case environmentStart:

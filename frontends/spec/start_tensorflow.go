@@ -150,10 +150,11 @@ func (s tensorflowStart) parent(l *lowering) tensorflow.Image {
 			in.Requirements = append(in.Requirements, requirementLines(f)...)
 		}
 	}
-	if in.ParentImage == "" && in.KaggleImage == "" && in.Version == "" && l.folder != nil {
-		in.Local = localTensorFlow()
-	}
 	img, findings := tensorflow.Parent(in)
+	if strings.HasPrefix(img.Ref, "tensorflow/tensorflow:latest") && l.folder != nil {
+		in.Local = localTensorFlow() // nobody else says which version
+		img, findings = tensorflow.Parent(in)
+	}
 	for _, f := range findings {
 		at := s.mark(l, map[tensorflow.Field]string{
 			tensorflow.FieldParentImage: "parent_image", tensorflow.FieldVersion: "tensorflow", tensorflow.FieldRequirement: "requirements",

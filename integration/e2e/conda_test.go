@@ -3,11 +3,15 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ibuild/ibuild/integration/imagetest"
+	"github.com/ibuild/ibuild/integration/testenv"
 	"github.com/ibuild/ibuild/llb"
 )
 
@@ -166,5 +170,36 @@ func TestPixiScript(t *testing.T) {
 	write(t, filepath.Join(dir, "run.py"), strings.Replace(script, "hello = '*'", "hello = '>=2'", 1))
 	if o := end(t, e.command(t, "build", "--progress", "plain", dir)); o.code != 1 || !strings.Contains(o.stderr, "lock-file not up-to-date") {
 		t.Errorf("exit code %d\n%s", o.code, o.stderr)
+	}
+}
+
+// TestPrivateChannel logs in with rattler's file of credentials, which is a secret and stays one.
+func TestPrivateChannel(t *testing.T) {
+	standInPixi(t)
+	site := shared.env.Sites.Private
+	lock, err := site.PixiLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, err := json.Marshal(site.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := files(t, "image.yaml", `python_version: "3.11"
+layers: [{pixi_project: {path: ., secrets: [{id: credentials, file: /root/.rattler/credentials.json}]}}]
+entrypoint: [ibuild-hello]
+`, "pixi.toml", strings.ReplaceAll(pixiManifest(), shared.env.Sites.Open.URL, site.URL), "pixi.lock", lock)
+	secret := fmt.Sprintf(`{"127.0.0.1": {"BasicHTTP": {"username": %q, "password": %s}}}`, site.User, password)
+	flag := "id=credentials,src=" + filepath.Join(files(t, "secret", secret), "secret")
+	e := engineNamed(t, "root").fresh(t) // one that has kept no packages
+	mark := site.Mark()
+	ref := shared.env.Registry.Ref("pixi/private")
+	o := e.ibuild(t, "build", "--progress", "plain", "--push", "-t", ref, "--secret", flag, dir)
+	prints(t, pull(t, ref, amd64), noOptions, helloFrom(amd64))
+	keepsSecret(t, e, o, ref, "credentials", site.Password)
+	if !slices.ContainsFunc(site.Requests(mark), func(r testenv.Request) bool {
+		return strings.HasSuffix(r.Path, ".conda") && r.Credentials && r.Status == 200
+	}) {
+		t.Errorf("no package came with credentials: %v", site.Requests(mark))
 	}
 }

@@ -8,16 +8,22 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -200,6 +206,137 @@ func changedSince(d fs.DirEntry, since time.Time) bool {
 	}
 	changed := info.Sys().(*syscall.Stat_t).Ctim
 	return !time.Unix(changed.Unix()).Before(since)
+}
+
+// garden is a machine with canaries in every place where people have passwords, and an engine to build with.
+type garden struct {
+	engine
+	marker marker    // of what may be nowhere
+	shown  marker    // of what the user shows: it has to be found where it belongs
+	begin  time.Time // what is older has no canaries in it
+	plants string    // the folder in which the canaries are planted
+	out    string    // the folder in which commands write files
+	env    []string
+	index  guarded // for the specs' own credentials
+}
+
+// guarded is a server that hands on to another one who knows the password.
+type guarded struct {
+	host     string // host:port
+	password string
+	let      *atomic.Int64 // requests that were handed on
+}
+
+// guard asks for a password in front of another server on plain HTTP.
+func guard(t *testing.T, host, password string) guarded {
+	t.Helper()
+	g := guarded{password: password, let: new(atomic.Int64)}
+	next := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(&url.URL{Scheme: "http", Host: host})
+		p.Out.Host = p.In.Host // answers have absolute addresses
+	}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, got, _ := r.BasicAuth()
+		if user != "ibuild" || subtle.ConstantTimeCompare([]byte(got), []byte(password)) == 0 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="canaries"`)
+			http.Error(w, "log in first", http.StatusUnauthorized)
+			return
+		}
+		g.let.Add(1)
+		next.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	g.host = server.Listener.Addr().String()
+	return g
+}
+
+// with is a URL of the server with the password in it.
+func (g guarded) with(path string) string {
+	u := url.URL{Scheme: "http", User: url.UserPassword("ibuild", g.password), Host: g.host, Path: path}
+	return u.String()
+}
+
+func (g guarded) dockerConfig() string {
+	auth := base64.StdEncoding.EncodeToString([]byte("ibuild:" + g.password))
+	return fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, g.host, auth)
+}
+
+func packageHost() string { return strings.TrimPrefix(shared.env.Sites.Open.URL, "http://") }
+
+// plant makes a garden: proxies, package indexes, registries and files, all with passwords.
+func plant(t *testing.T, e engine) *garden {
+	t.Helper()
+	g := &garden{engine: e.fresh(t), marker: newMarker(), shown: newMarker(), begin: time.Now(), plants: folder(t), out: folder(t)}
+	g.index = guard(t, packageHost(), g.marker.canary("index"))
+	login := func(kind string) string {
+		return "http://ibuild:" + url.QueryEscape(g.marker.canary(kind)) + "@127.0.0.1:9"
+	}
+	home, temp := filepath.Join(g.plants, "home"), filepath.Join(g.out, "tmp")
+	for _, dir := range []string{home, temp} {
+		if err := e.user.Mkdir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(home, ".config/pip/pip.conf"), "[global]\nextra-index-url = "+login("pip-conf")+"/simple\nproxy = "+login("pip-proxy")+"\n")
+	write(t, filepath.Join(home, ".config/uv/uv.toml"), "[[index]]\nurl = \""+login("uv-toml")+"/simple\"\n")
+	write(t, filepath.Join(home, ".netrc"), "machine 127.0.0.1 login ibuild password "+g.marker.canary("home-netrc")+"\n")
+	config := filepath.Join(g.plants, "config.toml")
+	write(t, config, read(t, shared.env.IbuildConfig())+"[packages]\napt_proxy = \""+login("apt-proxy")+"\"\n")
+	g.env = []string{
+		"HOME=" + home, "TMPDIR=" + temp, "IBUILD_CONFIG=" + config,
+		"HTTP_PROXY=" + login("http-proxy"), "HTTPS_PROXY=" + login("https-proxy"), "ALL_PROXY=" + login("all-proxy"),
+		"http_proxy=" + login("lower-http-proxy"), "https_proxy=" + login("lower-https-proxy"),
+		"NO_PROXY=127.0.0.1,localhost", "no_proxy=127.0.0.1,localhost",
+		"ENV_SECRET=" + g.marker.canary("env-secret"), "UNUSED_TOKEN=" + g.marker.canary("unused"),
+	}
+	return g
+}
+
+// run runs ibuild and looks for canaries in what it prints.
+func (g *garden) run(t *testing.T, code int, env []string, args ...string) outcome {
+	t.Helper()
+	cmd := g.command(t, args...)
+	cmd.Env = slices.Concat(cmd.Env, g.env, env)
+	o := end(t, cmd)
+	if o.code != code {
+		t.Errorf("%s: exit code %d, want %d\n%s", strings.Join(args, " "), o.code, code, o.stderr)
+	}
+	for what, text := range map[string]string{"standard output": o.stdout, "standard error": o.stderr} {
+		for _, l := range g.marker.inText(t, what, text) {
+			t.Errorf("%s: a canary is in the %s", strings.Join(args, " "), l)
+		}
+	}
+	return o
+}
+
+// source makes a folder of a source, with names and texts in turn.
+func (g *garden) source(t *testing.T, list ...string) string {
+	t.Helper()
+	dir := filepath.Join(g.plants, fmt.Sprint("source", time.Now().UnixNano()))
+	for i := 0; i < len(list); i += 2 {
+		write(t, filepath.Join(dir, list[i]), list[i+1])
+	}
+	return dir
+}
+
+// nowhere searches all that was written since the garden was planted: images and uploads in the registry, the folders
+// of both engines with their databases and cache mounts, ibuild's cache, outputs, logs and temporary files.
+func (g *garden) nowhere(t *testing.T) {
+	t.Helper()
+	for _, l := range g.marker.inFiles(t, shared.env.Dir, g.begin, g.plants) {
+		t.Errorf("a canary is in %s", l)
+	}
+}
+
+// eachGarden has one with the in-process engine and one with the rootless daemon.
+func eachGarden(t *testing.T, test func(t *testing.T, g *garden)) {
+	for _, name := range []string{"root", "remote"} {
+		t.Run(name, func(t *testing.T) {
+			g := plant(t, engineNamed(t, name))
+			test(t, g)
+			g.nowhere(t)
+		})
+	}
 }
 
 // TestSearch finds what it has to find: without this, no leak would mean nothing.
