@@ -56,6 +56,7 @@ unit: ## unit tests: no privileges, no network
 test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines, registry and builder
 	@integration/deps.sh pixi
 	@$(MAKE) --no-print-directory vet lint unit
+	@integration/fuzz.sh 3s seeds
 	@$(ROOT) integration/test.sh
 
 .PHONY: bench
@@ -64,8 +65,8 @@ bench: deps $(BIN) ## measure against buildctl side by side; results as ratios
 	@$(ROOT) out/bench -ibuild $(BIN)
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (default 20s)
-	@integration/fuzz.sh $(or $(FUZZTIME),20s)
+fuzz: ## run every fuzz target for FUZZTIME (default 10m)
+	@integration/fuzz.sh $(or $(FUZZTIME),10m)
 
 .PHONY: testenv
 testenv: deps ## start registry and buildkitd by hand, print what to export

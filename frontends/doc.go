@@ -1,4 +1,5 @@
-// Package frontends finds out what a source is and has the right frontend make a plan of it.
+// Package frontends finds out what a source is and has the right frontend make a plan of it: a Dockerfile, an
+// image spec, a uv script or a notebook.
 //
 // What lives here: the list of frontends ([All]), detection ([Load]), and the options that all of them
 // get. What does not: the parsing of any source (the packages below), builders, registries and flags.

@@ -254,7 +254,11 @@ func planNotebook(o Options, _ string, src source.Source) (*llb.Plan, error) {
 	}
 	script := src
 	script.Data = nb.Script
-	plan, err := spec.LoadGenerated(script, "notebook", strings.TrimSuffix(src.Base(), ".ipynb")+".py")
+	name := strings.TrimSuffix(src.Base(), ".ipynb") + ".py"
+	if src.Stdin {
+		name = "script.py"
+	}
+	plan, err := spec.LoadGenerated(script, "notebook", name)
 	return plan, nb.Rewrite(err)
 }
 

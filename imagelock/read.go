@@ -16,6 +16,9 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
+// maxLines bounds what is decoded: three lines an image, and the decoder takes its time over more.
+const maxLines = 10_000
+
 // Read reads the lock of a folder; one that is not there is empty. The error has all findings at once, as
 // source.Errors.
 func Read(dir string) (Lock, error) {
@@ -44,6 +47,9 @@ func parse(src source.Source) (Lock, error) {
 	p := &parser{src: src}
 	lock := Lock{File: src.Name, Exists: true, images: map[string]entry{}}
 	var doc map[string]any
+	if lines := bytes.Count(src.Data, []byte("\n")); lines > maxLines {
+		return Lock{}, &source.Error{File: src.Name, Msg: fmt.Sprintf("it has %d lines, more than the %d that a lock may have", lines, maxLines), Hint: "remove it, and make it anew with ibuild lock"}
+	}
 	if err := toml.Unmarshal(src.Data, &doc); err != nil {
 		return Lock{}, p.syntax(err)
 	}

@@ -18,10 +18,10 @@ import (
 func buildCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "build",
-		Usage:     "make an image from a folder, a Dockerfile, an image spec or a uv script",
+		Usage:     "make an image from a folder, a Dockerfile, an image spec, a uv script or a notebook",
 		ArgsUsage: "SOURCE",
-		Description: `SOURCE is a folder, a Dockerfile, an image spec (image.yaml), a Python script with a PEP 723 header,
-or - for standard input. What it is is found out; --frontend says it.
+		Description: `SOURCE is a folder, a Dockerfile, an image spec (image.yaml), a Python script with a PEP 723 header, a notebook
+(.ipynb), or - for standard input. What it is is found out; --frontend says it.
 
    ibuild build -t ghcr.io/me/train:v1 --push --platform linux/amd64,linux/arm64 train.py
    ibuild build -t me/app:dev -o type=docker,dest=app.tar .
@@ -57,7 +57,7 @@ func buildFlags() []cli.Flag {
 // sourceFlags say what is built.
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "frontend", Usage: "dockerfile, spec or uvscript; detected by default"},
+		&cli.StringFlag{Name: "frontend", Usage: "dockerfile, notebook, spec or uvscript; detected by default"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile or spec of a folder; - is standard input"},
 		&cli.StringSliceFlag{Name: "platform", Usage: "`OS/ARCH`, several for one index"},
 		&cli.StringSliceFlag{Name: "build-arg", Usage: "`KEY=VALUE` of an ARG in the Dockerfile"},

@@ -39,11 +39,12 @@ func newApp() *cli.App {
 		Name:    "ibuild",
 		Usage:   "build container images for people who train and serve models",
 		Version: version,
-		Description: `ibuild turns a folder, a Dockerfile, an image spec or a uv script into a multi-arch OCI image,
+		Description: `ibuild turns a folder, a Dockerfile, an image spec, a uv script or a notebook into a multi-arch OCI image,
 with no Docker and no daemon on this machine, or on a remote BuildKit (--builder).
 
    ibuild build -t ghcr.io/me/train --push train.py
    ibuild build -t me/app -o type=docker,dest=app.tar .
+   ibuild spec init
    ibuild doctor`,
 		Commands: []*cli.Command{buildCommand(), existsCommand(), lockCommand(), llbCommand(), specCommand(), execCommand(), doctorCommand()},
 		Flags: []cli.Flag{

@@ -130,7 +130,7 @@ func validate(o frontends.Options) []finding {
 		var all source.Errors
 		all.Collect(err)
 		for _, e := range all {
-			f := finding{File: e.File, Line: e.Line, Column: e.Column, Severity: s, Message: e.Msg, Hint: e.Hint}
+			f := finding{File: e.File, Line: e.Line, Column: e.Column, Severity: s, Message: source.Printable(e.Msg), Hint: source.Printable(e.Hint)}
 			if f.File == "" {
 				f.File = o.Source
 			}

@@ -44,7 +44,7 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		b.WriteString("; " + e.Hint)
 	}
-	return printable(b.String())
+	return Printable(b.String())
 }
 
 // Unwrap is the cause.
@@ -135,8 +135,9 @@ func (es *Errors) Collect(err error) {
 	}
 }
 
-// printable escapes control and other invisible characters, newlines included.
-func printable(s string) string {
+// Printable escapes control and other invisible characters, newlines included: for texts of others that are
+// shown without [Error.Error].
+func Printable(s string) string {
 	clean := func(r rune) bool { return !unicode.IsPrint(r) }
 	if strings.IndexFunc(s, clean) < 0 {
 		return s

@@ -23,6 +23,7 @@ type asked struct {
 	text  string
 	layer int
 	at    mark
+	fixed bool // by a project's lock: nothing can be installed with it
 }
 
 // chooseGPU decides how CUDA gets into the image, so that it agrees with what the Python layers ask for.
@@ -63,11 +64,20 @@ func (l *lowering) applyGPU(choice cuda.Choice, list []asked) {
 			continue
 		}
 		layer := list[a.Package].layer
+		if list[a.Package].fixed {
+			l.warn(list[a.Package].at, fmt.Sprintf("cuda wants %s, and the project's lock decides what is installed", a.Requirement), "add it to the project, and lock it again")
+			continue
+		}
 		l.gpu.packages[layer] = append(l.gpu.packages[layer], a.Requirement)
 	}
 	if choice.TorchBackend != "" {
 		for _, r := range list {
 			if p, err := python.ParseRequirement(r.text); err == nil && slices.Contains([]string{"torch", "torchvision", "torchaudio"}, python.NormalName(p.Name)) {
+				if r.fixed {
+					l.warn(r.at, fmt.Sprintf("cuda wants torch for %s, and the project's lock decides where torch comes from", choice.TorchBackend),
+						"name the index https://download.pytorch.org/whl/"+choice.TorchBackend+" in the project's [tool.uv.sources], unless it does so already")
+					continue
+				}
 				l.gpu.backend[r.layer] = choice.TorchBackend
 			}
 		}
@@ -96,12 +106,17 @@ func (l *lowering) lowerGPU() {
 func (l *lowering) requirements() []asked {
 	var out []asked
 	for i, layer := range l.img.layers {
+		if u, ok := layer.(UVProject); ok {
+			for _, text := range u.dependencies(l) {
+				out = append(out, asked{text: text, layer: i, at: u.marks.at("path"), fixed: true})
+			}
+		}
 		p, ok := layer.(Pip)
 		if !ok {
 			continue
 		}
 		for j, text := range p.Packages {
-			out = append(out, asked{text, i, p.marks.at("packages", j)})
+			out = append(out, asked{text: text, layer: i, at: p.marks.at("packages", j)})
 		}
 		if p.Requirements == "" || l.folder == nil {
 			continue
@@ -110,7 +125,7 @@ func (l *lowering) requirements() []asked {
 		files, _ := l.tree().ReadAll(p.Requirements)
 		for _, f := range files.Files {
 			for _, line := range requirementLines(f) {
-				out = append(out, asked{line, i, p.marks.at("requirements")})
+				out = append(out, asked{text: line, layer: i, at: p.marks.at("requirements")})
 			}
 		}
 	}

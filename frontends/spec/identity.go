@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -34,6 +33,10 @@ func (img Image) Identifier(ctx context.Context, at Place) (digest.Digest, error
 	if err != nil {
 		return "", err
 	}
+	return identifier(ctx, plan, at)
+}
+
+func identifier(ctx context.Context, plan *llb.Plan, at Place) (digest.Digest, error) {
 	build := plan.Build
 	if plan.Image != nil {
 		build = plan.Image.BuildFunc(llb.Options{Platforms: plan.Platforms})
@@ -55,21 +58,27 @@ func (img Image) Identifier(ctx context.Context, at Place) (digest.Digest, error
 // URI is the name that the image is pushed as: <registry>/<name>:<tag>, with the tag that was given, or one
 // that is made of the identifier.
 func (img Image) URI(ctx context.Context, at Place) (string, error) {
-	if img.name == "" {
+	plan, err := img.Plan(at.Source)
+	if err != nil {
+		return "", err
+	}
+	return uri(ctx, plan, at)
+}
+
+func uri(ctx context.Context, plan *llb.Plan, at Place) (string, error) {
+	if plan.Tag == "" {
 		return "", errors.New("the image has no name: say WithName, and WithRegistry")
 	}
-	if img.tag != "" {
-		return img.reference(), nil
+	named, err := reference.ParseNormalizedNamed(plan.Tag)
+	if err != nil || !reference.IsNameOnly(named) {
+		return plan.Tag, err
 	}
-	id, err := img.Identifier(ctx, at)
+	id, err := identifier(ctx, plan, at)
 	if err != nil {
 		return "", err
 	}
-	tag, err := llb.IdentityTag(img.tagFormat, id)
-	if err != nil {
-		return "", err
-	}
-	return path.Join(img.registry, img.name) + ":" + tag, nil
+	tag, err := llb.IdentityTag(plan.TagFormat, id)
+	return plan.Tag + ":" + tag, err
 }
 
 // Existence is an answer to the question whether an image is in its registry.
@@ -90,16 +99,19 @@ type Finder interface {
 // Exists says whether the image is in its registry, with all platforms that it names: yes, no, or that it
 // cannot be told and why. No builder is asked.
 func (img Image) Exists(ctx context.Context, at Place, f Finder) Existence {
-	uri, err := img.URI(ctx, at)
+	plan, err := img.Plan(at.Source)
 	if err != nil {
 		return Existence{Reason: err.Error()}
 	}
-	named, err := reference.ParseNormalizedNamed(uri)
+	name, err := uri(ctx, plan, at)
 	if err != nil {
 		return Existence{Reason: err.Error()}
 	}
-	l := &lowering{img: img, outcome: &outcome{}}
-	list := l.checkPlatforms()
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return Existence{Reason: err.Error()}
+	}
+	list := plan.Platforms
 	if len(list) == 0 {
 		list = []ocispecs.Platform{at.Platform}
 	}

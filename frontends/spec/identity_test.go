@@ -54,7 +54,7 @@ func checkout(t *testing.T) string {
 	for name, text := range map[string]string{
 		"requirements.txt": "rich\n-r more/more.txt\n", "more/more.txt": "attrs\n", "requirements2.txt": "rich\n",
 		"app/main.py": "import lib.a\nimport rooted\n", "app/lib/rooted.py": "y = 1\n", "app/lib/__init__.py": "", "app/lib/a.py": "x = 1\n", "app/other.py": "import lib\n", "app/run.sh": "#!/bin/sh\n",
-		"app2/main.py": "print(2)\n", "app2/lib/a.py": "", "secret.txt": "s", "secret2.txt": "s",
+		"app2/main.py": "print(2)\n", "app2/lib/a.py": "", "config.json": "{}", "secret.txt": "s", "secret2.txt": "s",
 		"environment.yml": "name: x\nchannels: [conda-forge]\ndependencies: [zlib]\n", "environment2.yml": "name: x\ndependencies: [xz]\n",
 	} {
 		writeTo(t, filepath.Join(dir, name), text)
@@ -253,7 +253,7 @@ func TestWhatTheImageSays(t *testing.T) {
 		"tagFormat": base.WithName("x").WithTagFormat("{spec_hash}-dev"), "builder": base.WithBuilder("noop", nil),
 		"builderOptions": base.WithBuilder("noop", map[string]string{"a": "b"}), "registryConfig": base.WithRegistryConfig("config.json"),
 		"plainCredentials": base.WithPlainCredentials(), "allFiles": base.WithAllFiles(),
-		"marks": base,
+		"marks": base, "text": base,
 	}
 	for i := range reflect.TypeFor[Image]().NumField() {
 		name := reflect.TypeFor[Image]().Field(i).Name
@@ -320,7 +320,9 @@ func TestFilesCount(t *testing.T) {
 // TestMachinesDoNotCount makes the same checkout at another place, later, by another user with another home,
 // its files written in another order.
 func TestMachinesDoNotCount(t *testing.T) {
-	img := DebianBase("3.12").With(slices.DeleteFunc(oneOfEach(), func(l Layer) bool { return l.kind() == "conda" || l.kind() == "pixi_project" || l.kind() == "code_bundle" })...).WithLabels(map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
+	img := DebianBase("3.12").With(slices.DeleteFunc(oneOfEach(), func(l Layer) bool {
+		return l.kind() == "conda" || l.kind() == "pixi_project" || l.kind() == "code_bundle"
+	})...).WithLabels(map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"})
 	first, second := checkout(t), checkout(t)
 	past := time.Now().Add(-1000 * time.Hour)
 	err := filepath.WalkDir(second, func(path string, d os.DirEntry, err error) error {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/ibuild/ibuild/frontends/source"
 )
 
 // Image says what a container image is made of. It is a value: each With… method returns a new one, and
@@ -31,8 +33,9 @@ type Image struct {
 	tools               Tools
 	registryConfig      string
 	plainCredentials    bool
-	allFiles            bool  // no standard ignores
-	marks               marks // where the YAML says all this; never changed after it was read
+	allFiles            bool           // no standard ignores
+	text                *source.Source // that the image was read from, nil for one made in Go
+	marks               marks          // where the YAML says all this; never changed after it was read
 }
 
 // Tools are the helper images whose programs steps use. They never become part of the image; an empty
@@ -62,6 +65,16 @@ func From(ref string) Image {
 
 // scratch is the name of the empty image.
 const scratch = "scratch"
+
+// textOr is the text that the image's places are in: its own, in the folder of the one that it is planned with.
+func (img Image) textOr(src source.Source) source.Source {
+	if img.text == nil || len(src.Data) > 0 {
+		return src
+	}
+	text := *img.text
+	text.Dir = src.Dir
+	return text
+}
 
 // clone copies everything that a With… method may change.
 func (img Image) clone() Image {

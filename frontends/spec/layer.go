@@ -111,6 +111,9 @@ func (f *flat) layerList(k, v *yaml.Node) {
 // layerItem reads one item: a mapping with one key.
 func (f *flat) layerItem(n *yaml.Node) {
 	n = f.follow(n)
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		f.fail(n, "a layer has no key", "write e.g. run: make")
+	}
 	if n.Kind == yaml.MappingNode && len(n.Content) > 2 {
 		f.fail(n, "a layer has more than one key", `begin each with a dash of its own ("- ")`)
 	}

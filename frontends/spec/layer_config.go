@@ -28,7 +28,7 @@ func (w Workdir) lower(l *lowering) {
 	if !l.checkTarget("workdir", w.Path, w.marks.at("path")) {
 		return
 	}
-	l.steps = append(l.steps, llb.Workdir{Lines: l.lines(l.layer), Path: w.Path})
+	l.steps = append(l.steps, llb.Workdir{Lines: l.lines(l.layer), Path: path.Clean(w.Path)})
 	if path.IsAbs(w.Path) || l.workdir != "" {
 		l.workdir = l.resolve(w.Path)
 	}

@@ -59,7 +59,7 @@ func (s SourceFile) lower(l *lowering) {
 
 func (l *lowering) copyFile(s SourceFile, dst string, at mark) {
 	step := llb.Copy{
-		Title: "source file: " + s.Src, Lines: l.lines(l.layer), Local: l.context(), Src: path.Clean(s.Src),
+		Title: "source file: " + path.Clean(s.Src), Lines: l.lines(l.layer), Local: l.context(), Src: path.Clean(s.Src),
 		Dst: path.Clean(dst), Owner: s.Owner,
 	}
 	if l.folder != nil {

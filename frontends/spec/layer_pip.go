@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ibuild/ibuild/frontends/spec/credential"
+	"github.com/ibuild/ibuild/frontends/spec/project"
 	"github.com/ibuild/ibuild/frontends/spec/python"
 	"github.com/ibuild/ibuild/llb"
 )
@@ -94,6 +96,7 @@ func (p Pip) lower(l *lowering) {
 	l.checkTwice(p.Packages, p.marks)
 	p.checkIndexes(l)
 	p.checkArgs(l)
+	p.checkSecretIndexes(l)
 	mounts, env := l.mounts(p.Secrets)
 	step := llb.Pip{
 		Index: p.IndexURL, ExtraIndexes: slices.Clone(p.ExtraIndexURLs), Pre: p.Pre, WheelsOnly: p.WheelsOnly, Args: slices.Clone(p.ExtraArgs),
@@ -123,7 +126,7 @@ func (p Pip) lower(l *lowering) {
 func (p Pip) title(more []string) string {
 	list := slices.Concat(p.Packages, more)
 	if p.Requirements != "" {
-		list = append([]string{p.Requirements}, list...)
+		list = append([]string{path.Clean(p.Requirements)}, list...)
 	}
 	return p.kind() + ": " + strings.Join(list, " ")
 }
@@ -139,11 +142,44 @@ func (p Pip) lowerPackage(l *lowering, text string, at mark) (string, []llb.Moun
 	if !l.collect(err, at) {
 		return text, nil
 	}
-	target := path.Join(requirementsDir, path.Clean(ref.Path))
-	if name, _, direct := strings.Cut(text, "@"); direct && !strings.Contains(name, "/") {
-		return strings.TrimSpace(name) + " @ file://" + target, l.localMounts(requirementsDir, locals, at)
+	return mountedAt(text, path.Join(requirementsDir, path.Clean(ref.Path))), l.localMounts(requirementsDir, locals, at)
+}
+
+// mountedAt is a requirement that is a path, with the path that it has in the step. Extras, a digest and a
+// marker after it stay.
+func mountedAt(text, target string) string {
+	body, marker, marked := strings.Cut(text, ";")
+	name := ""
+	if before, after, direct := strings.Cut(body, "@"); direct && !strings.ContainsAny(before, "/:") {
+		name, body = strings.TrimSpace(before), after
 	}
-	return strings.Replace(text, ref.Path, target, 1), l.localMounts(requirementsDir, locals, at)
+	body, digest, hashed := strings.Cut(strings.TrimSpace(body), "#")
+	extras := regexp.MustCompile(`\[[^\[\]]*\]$`).FindString(body)
+	out := target + extras
+	if location := (&url.URL{Scheme: "file", Path: target}).String(); name != "" || hashed || location != "file://"+target {
+		out = location + extras
+	}
+	if name != "" {
+		out = name + " @ " + out
+	}
+	if hashed {
+		out += "#" + digest
+	}
+	if marked {
+		out += " ;" + marker
+	}
+	return out
+}
+
+// checkSecretIndexes compares the indexes that secrets are for with those of the layer.
+func (p Pip) checkSecretIndexes(l *lowering) {
+	var indexes []project.Index
+	for _, text := range append([]string{p.IndexURL}, p.ExtraIndexURLs...) {
+		if name, _, named := strings.Cut(text, "="); named && indexName(name) {
+			indexes = append(indexes, project.Index{Name: name})
+		}
+	}
+	l.checkSecretIndexes(p.Secrets, indexes, "the layer has no index with a name: write index_url: name=https://host/path")
 }
 
 func (p Pip) checkPackage(l *lowering, text string, at mark) {
@@ -200,6 +236,8 @@ func (p Pip) checkArgs(l *lowering) {
 		switch {
 		case slices.Contains([]string{"-r", "--requirement", "--requirements", "-c", "--constraint", "--constraints", "-e", "--editable"}, name):
 			l.fail(at, fmt.Sprintf("%s in extra_args names a file, which the step does not have", name), "use a requirements layer")
+		case control(a):
+			l.fail(at, fmt.Sprintf("%q in extra_args has a control character in it", a), "")
 		case name == "--":
 			l.fail(at, `"--" in extra_args would turn options into packages`, "")
 		}

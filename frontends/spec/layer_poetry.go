@@ -36,6 +36,7 @@ func (p PoetryProject) lower(l *lowering) {
 	at := p.marks.at("path")
 	l.checkNames("a dependency group", p.Groups, p.marks, "groups")
 	l.checkNames("an extra", p.Extras, p.marks, "extras")
+	l.checkExtraArgs(p.ExtraArgs, p.marks)
 	mounts, env := l.mountsAs(p.Secrets, poetryCredentials)
 	manifest, ok := p.manifest(l, at)
 	if !ok {

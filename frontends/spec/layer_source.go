@@ -111,7 +111,7 @@ func (l *lowering) patterns(s SourceFolder) (list []string, ok bool) {
 // copyFolder adds the step once everything but the disk has been looked at.
 func (l *lowering) copyFolder(s SourceFolder, dst string, at mark) {
 	step := llb.Copy{
-		Title: "source folder: " + s.Src, Lines: l.lines(l.layer), Local: l.context(), Src: path.Clean(s.Src),
+		Title: "source folder: " + path.Clean(s.Src), Lines: l.lines(l.layer), Local: l.context(), Src: path.Clean(s.Src),
 		Dst: path.Clean(dst), Dir: true, Owner: s.Owner,
 	}
 	if l.folder != nil {

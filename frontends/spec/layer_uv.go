@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pelletier/go-toml/v2"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec/project"
 	"github.com/ibuild/ibuild/frontends/spec/python"
 	"github.com/ibuild/ibuild/llb"
@@ -38,6 +40,7 @@ func (u UVProject) lower(l *lowering) {
 	at := u.marks.at("path")
 	l.checkNames("a dependency group", u.Groups, u.marks, "groups")
 	l.checkNames("an extra", u.Extras, u.marks, "extras")
+	l.checkExtraArgs(u.ExtraArgs, u.marks)
 	mounts, env := l.mounts(u.Secrets)
 	manifest, ok := u.manifest(l, at)
 	if !ok {
@@ -52,7 +55,7 @@ func (u UVProject) lower(l *lowering) {
 		return
 	}
 	l.checkRequires(p.RequiresPython, l.folder.show(manifest), at)
-	l.checkSecretIndexes(u.Secrets, p.Indexes)
+	l.checkSecretIndexes(u.Secrets, p.Indexes, "the project has no index with a name: write [[tool.uv.index]] with name and url")
 	step := llb.Project{
 		Title: u.title(p, "dependencies"), Dir: p.Dir, Groups: u.groups(p), Extras: slices.Clone(u.Extras), Args: slices.Clone(u.ExtraArgs),
 		Env: env, Mounts: slices.Concat(fileMounts(llb.ProjectDir, p.Files), l.localMounts(llb.ProjectDir, p.Locals, at), l.folderMounts(p.Builds, at), mounts),
@@ -70,6 +73,26 @@ func (u UVProject) lower(l *lowering) {
 	step.Title = u.title(p, "the project")
 	step.Mounts = slices.Concat(step.Mounts, l.folderMounts(p.Sources, at))
 	l.steps = append(l.steps, step.UVInstall())
+}
+
+// dependencies are those that the project itself asks for, as far as they can be read: what is wrong with it is
+// said when it is installed.
+func (u UVProject) dependencies(l *lowering) []string {
+	quiet := &lowering{img: l.img, src: l.src, folder: l.folder, outcome: &outcome{}}
+	manifest, ok := u.manifest(quiet, mark{})
+	if !ok {
+		return nil
+	}
+	data, err := l.folder.read(manifest, source.SpecLimit)
+	var doc struct {
+		Project struct {
+			Dependencies []string `toml:"dependencies"`
+		} `toml:"project"`
+	}
+	if err != nil || python.CheckTOML(data) != nil || toml.Unmarshal(data, &doc) != nil {
+		return nil
+	}
+	return doc.Project.Dependencies
 }
 
 func (u UVProject) title(p project.UV, what string) string {
@@ -104,8 +127,9 @@ func (l *lowering) folderMounts(folders []string, at mark) []llb.Mount {
 	return out
 }
 
-// checkSecretIndexes compares the indexes that secrets are for with those of the project.
-func (l *lowering) checkSecretIndexes(secrets []SecretMount, indexes []project.Index) {
+// checkSecretIndexes compares the indexes that secrets are for with those that there are; none is what to say
+// where there are none.
+func (l *lowering) checkSecretIndexes(secrets []SecretMount, indexes []project.Index, none string) {
 	var names []string
 	for _, i := range indexes {
 		names = append(names, i.Name)
@@ -115,10 +139,10 @@ func (l *lowering) checkSecretIndexes(secrets []SecretMount, indexes []project.I
 		if s.Index == "" || slices.Contains(names, s.Index) {
 			continue
 		}
-		hint := "the project has no index with a name: write [[tool.uv.index]] with name and url"
+		hint := none
 		if len(names) > 0 {
-			hint = "the project's indexes are " + strings.Join(names, ", ")
+			hint = "the indexes are " + strings.Join(names, ", ")
 		}
-		l.fail(s.at, fmt.Sprintf("the secret %q is for the index %q, which the project does not have", s.ID, s.Index), hint)
+		l.fail(s.at, fmt.Sprintf("the secret %q is for the index %q, which there is not", s.ID, s.Index), hint)
 	}
 }

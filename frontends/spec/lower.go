@@ -28,7 +28,8 @@ type lowering struct {
 	folder *folder // nil: only what can be checked without the disk
 	// partial says that the YAML has errors, so that what is missing here may well be in the file.
 	partial bool
-	depth   int // how many specs are on top of this one
+	depth   int      // how many specs are on top of this one
+	chain   []string // the files of base specs that led here
 	*outcome
 
 	layer     mark            // of the layer at hand
@@ -57,9 +58,11 @@ type outcome struct {
 	folders   []string      // that are read: those of local sources, in the order of their names
 	ca        []certificate // of all of them, from the uppermost down
 	cacheFrom []string
-	named     string // the image's name where a start says it
-	python    string // X.Y of the interpreter that packages go to, "" when it is not known
-	debian    bool   // the base is ibuild's own, with its user and virtual environment
+	runtime   []string // packages for the start of the image
+	tools     Tools    // the uppermost spec that names one decides
+	named     string   // the image's name where a start says it
+	python    string   // X.Y of the interpreter that packages go to, "" when it is not known
+	debian    bool     // the base is ibuild's own, with its user and virtual environment
 }
 
 // Load reads the spec in src and makes the plan of it. All findings come at once, as source.Errors.
@@ -90,7 +93,7 @@ func (img Image) Validate(dir string) error {
 func (img Image) Plan(src source.Source) (*llb.Plan, error) { return img.plan(src, false) }
 
 func (img Image) plan(src source.Source, partial bool) (*llb.Plan, error) {
-	l := &lowering{img: img, src: src, partial: partial, outcome: &outcome{}}
+	l := &lowering{img: img, src: img.textOr(src), partial: partial, outcome: &outcome{}}
 	f, err := openFolder(src)
 	if err != nil {
 		l.errs.Collect(err)
@@ -120,6 +123,7 @@ func (l *lowering) run() {
 	l.checkSecrets()
 	l.checkName()
 	l.checkAccelerator()
+	l.checkTools()
 	if p := l.checkPlatforms(); len(p) > 0 {
 		l.platforms = p // else those of the spec that it is based on
 	}
@@ -220,6 +224,9 @@ func (l *lowering) lowerConfig() {
 		if k == "" || control(k) {
 			l.fail(at, fmt.Sprintf("%q is not the name of a label", k), "")
 		}
+		if strings.ContainsRune(l.img.labels[k], 0) {
+			l.fail(at, fmt.Sprintf("the label %s has a NUL character in it", k), "")
+		}
 		l.checkCredential(fmt.Sprintf("the label %s", k), credential.InText(l.img.labels[k]), at)
 		l.steps = append(l.steps, llb.Label{Lines: l.lines(at), Key: k, Value: l.img.labels[k]})
 	}
@@ -230,6 +237,9 @@ func (l *lowering) checkArgs(what string, args []string, at mark) {
 		l.fail(at, "the program of "+what+" is empty", what+": [] clears the base's")
 	}
 	for _, a := range args {
+		if strings.ContainsRune(a, 0) {
+			l.fail(at, "an argument of "+what+" has a NUL character in it", "")
+		}
 		l.checkCredential("an argument of "+what, credential.InText(a), at)
 	}
 }
@@ -242,7 +252,7 @@ func (l *lowering) plan() *llb.Plan {
 	}
 	name = cmp.Or(name, l.src.Name)
 	img := &llb.Image{
-		Name: name, Base: l.base, Steps: l.steps, Platforms: l.platforms, Sources: l.sources, Tools: l.img.tools.replaced(),
+		Name: name, Base: l.base, Steps: l.steps, Platforms: l.platforms, Sources: l.sources, Tools: l.tools.replaced(),
 	}
 	for i, dir := range l.folders {
 		if img.Locals == nil {

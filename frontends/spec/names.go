@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ibuild/ibuild/frontends/spec/credential"
+	"github.com/ibuild/ibuild/llb"
 )
 
 // reference is the name that the image asks to be pushed as, "" for none.
@@ -82,6 +84,27 @@ func (l *lowering) checkImageName() {
 	}
 	if _, err := reference.WithTag(named, img.tag); err != nil {
 		l.fail(img.marks.at("tag"), fmt.Sprintf("%q is not a tag", img.tag), "write up to 128 letters, digits and _ . -, e.g. v1.2")
+	}
+}
+
+// checkTools checks the helper images, and what else names something outside of the image.
+func (l *lowering) checkTools() {
+	t, m := l.img.tools, l.img.marks
+	l.checkReference("uv_image", t.UVImage, m.at("uv_image"))
+	l.checkReference("micromamba_image", t.MicromambaImage, m.at("micromamba_image"))
+	l.checkReference("pixi_image", t.PixiImage, m.at("pixi_image"))
+	l.tools.UVImage = cmp.Or(t.UVImage, l.tools.UVImage)
+	l.tools.MicromambaImage = cmp.Or(t.MicromambaImage, l.tools.MicromambaImage)
+	l.tools.PixiImage = cmp.Or(t.PixiImage, l.tools.PixiImage)
+	if l.img.tagFormat != "" {
+		if err := llb.CheckTagFormat(l.img.tagFormat); err != nil {
+			l.fail(m.at("tag_format"), err.Error(), "write e.g. {spec_hash}-dev")
+		}
+	}
+	if f := l.img.registryConfig; f != "" && l.checkSource(f, m.at("registry_config")) && l.folder != nil {
+		if _, dir, ok := l.find(f, m.at("registry_config")); ok && dir {
+			l.fail(m.at("registry_config"), fmt.Sprintf("the registry_config %q is a folder", f), "name a docker config.json")
+		}
 	}
 }
 

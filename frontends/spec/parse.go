@@ -49,6 +49,7 @@ func parse(src source.Source) (Image, source.Errors) {
 		return Image{}, source.Errors{{File: src.Name, Msg: fmt.Sprintf("the spec has more than %d values, aliases counted where they are used", maxNodes)}}
 	}
 	credential.MaskErrors(r.errs)
+	img.text = &src
 	return img, r.errs
 }
 

@@ -59,6 +59,10 @@ func (l *lowering) checkTarget(what, p string, at mark) bool {
 		return false
 	}
 	abs := path.Join("/", p)
+	known := path.IsAbs(p) || l.workdir != ""
+	if known {
+		abs = l.resolve(p)
+	}
 	switch {
 	case strings.TrimSpace(p) == "" || control(p):
 		return problem("is not a path", "")
@@ -71,7 +75,7 @@ func (l *lowering) checkTarget(what, p string, at mark) bool {
 	}
 	for _, special := range []string{"/proc", "/sys", "/dev"} {
 		// Also the way in of CVE-2024-21626: a workdir of /proc/self/fd/8.
-		if path.IsAbs(p) && (abs == special || strings.HasPrefix(abs, special+"/")) {
+		if known && (abs == special || strings.HasPrefix(abs, special+"/")) {
 			return problem("is not a folder of the image, it belongs to the system that runs it", "")
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ibuild/ibuild/frontends/source"
+	"github.com/ibuild/ibuild/frontends/spec/credential"
 	"github.com/ibuild/ibuild/frontends/spec/python"
 	"github.com/ibuild/ibuild/llb"
 )
@@ -155,6 +156,17 @@ func (l *lowering) localMount(dir, name string, at mark) (llb.Mount, bool) {
 		m.Exclude = append(m.Exclude, l.src.Base()) // the spec itself is no part of a package
 	}
 	return m, true
+}
+
+// checkExtraArgs refuses what would end up in the build's definition, or cannot be an argument.
+func (l *lowering) checkExtraArgs(args []string, m marks) {
+	for i, a := range args {
+		at := m.at("extra_args", i)
+		if control(a) {
+			l.fail(at, fmt.Sprintf("%q in extra_args has a control character in it", a), "")
+		}
+		l.checkCredential("an argument in extra_args", credential.InText(a), at)
+	}
 }
 
 // checkNames refuses what would be taken for an option.

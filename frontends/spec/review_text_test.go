@@ -179,7 +179,10 @@ func TestReviewCredentialsAreRefusedEverywhere(t *testing.T) {
 		"Dockerfile": "FROM scratch\n", "p/pyproject.toml": "[project]\nname='p'\nversion='1'\nrequires-python='>=3.11'\n",
 		"p/uv.lock": "version = 1\nrevision = 3\nrequires-python = \">=3.11\"\n\n[[package]]\nname = \"p\"\nversion = \"1\"\nsource = { virtual = \".\" }\n",
 	}
+	files["r.txt"] = "x @ git+https://" + token + "@github.com/o/r\n"
+	files["i.txt"] = "--index-url https://" + token + "@h/simple\nx\n"
 	for _, text := range []string{
+		"requirements: r.txt", "requirements: i.txt",
 		"packages: ['x @ git+https://" + token + "@github.com/o/r']",
 		"packages: [x]\npip_index: 'https://" + token + "@h/simple'",
 		"dockerfile: {file: Dockerfile, args: {GH_TOKEN: " + token + "}}",

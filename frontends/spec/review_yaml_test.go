@@ -135,6 +135,13 @@ func FuzzReviewYAMLText(f *testing.F) {
 	})
 }
 
+// TestReviewEmptyLayer: an item of layers has one key; one without any is accepted, and means nothing.
+func TestReviewEmptyLayer(t *testing.T) {
+	if _, err := planOf(t, "layers: [{}]\n", nil); err == nil {
+		t.Error("no error")
+	}
+}
+
 // FuzzReviewSchema: what Load and Parse accept is allowed by the schema.
 func FuzzReviewSchema(f *testing.F) {
 	for _, s := range []string{

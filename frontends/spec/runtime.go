@@ -26,9 +26,10 @@ func (l *lowering) lowerRuntime() {
 		}
 		Pip{}.checkPackage(l, text, at)
 	}
+	l.runtime = append(l.runtime, l.img.runtime...)
 	if len(l.img.runtime) > 0 {
 		at := l.lines(l.img.marks.at("runtime_packages"))
-		l.steps = append(l.steps, llb.Env{Lines: at, Key: RuntimeVariable, Value: strings.Join(l.img.runtime, "\n")})
+		l.steps = append(l.steps, llb.Env{Lines: at, Key: RuntimeVariable, Value: strings.Join(l.runtime, "\n")})
 	}
 	if l.img.accelerator != "" {
 		at := l.lines(l.img.marks.at("accelerator"))

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ibuild/ibuild/frontends/spec/credential"
 	"github.com/ibuild/ibuild/frontends/spec/project"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/util/suggest"
@@ -106,6 +107,9 @@ func (l *lowering) mountsAs(secrets []SecretMount, credentials func(index string
 			continue
 		}
 		s, d := l.declared(s, at)
+		if d.From != "" && l.depth > 0 {
+			s.ID = fmt.Sprintf("%s.base%d", s.ID, l.depth) // another file than the one that a spec on top calls so
+		}
 		if !l.checkIndex(s, at) {
 			continue
 		}
@@ -158,8 +162,8 @@ func (l *lowering) checkIndex(s SecretMount, at mark) bool {
 		l.fail(at, fmt.Sprintf("%q is not the name of an index", s.Index), "write letters, digits, _ . -")
 	case s.File != "" || s.Env != "":
 		l.fail(at, fmt.Sprintf("the secret %q has an index, and env or file", s.ID), "keep one of them")
-	case control(s.Username):
-		l.fail(at, fmt.Sprintf("the user name of the secret %q has a control character in it", s.ID), "")
+	case control(s.Username) || credential.InText(s.Username) != "":
+		l.fail(at, fmt.Sprintf("the user name of the secret %q looks like a credential, or has a control character in it", s.ID), "it becomes a part of the build's definition")
 	default:
 		return true
 	}
@@ -223,7 +227,10 @@ func (l *lowering) checkSecrets() {
 		first[s.ID] = true
 		used := false
 		for _, n := range l.secrets {
-			used = used || n.ID == s.ID
+			used = used || n.ID == s.ID || s.From != "" && l.depth > 0 && n.ID == fmt.Sprintf("%s.base%d", s.ID, l.depth)
+		}
+		if control(s.Version) {
+			l.fail(s.at, fmt.Sprintf("the version of the secret %q has a control character in it", s.ID), "")
 		}
 		if s.From != "" && l.checkSource(s.From, s.at) && l.folder != nil {
 			if _, dir, ok := l.find(s.From, s.at); ok && dir {

@@ -121,6 +121,9 @@ func (e existing) yaml() *yaml.Node { return textNode(e.ref) }
 func (e existing) lower(l *lowering) {
 	at := l.img.marks.at("base_image")
 	if e.ref == scratch {
+		if len(l.ca) > 0 {
+			l.fail(l.img.marks.at("ca_certificates"), "ca_certificates need a base with a shell, and scratch has none", "bring the file with source_file")
+		}
 		l.base = llb.Base{Ref: scratch, Lines: l.lines(at)}
 		l.workdir = "/"
 		return
@@ -140,6 +143,17 @@ func isFile(base string) bool {
 	ext := path.Ext(base)
 	return strings.HasPrefix(base, "./") || strings.HasPrefix(base, "../") || strings.HasPrefix(base, "/") ||
 		ext == ".yaml" || ext == ".yml"
+}
+
+// checkReference wants an image reference, or nothing.
+func (l *lowering) checkReference(field, ref string, at mark) {
+	if ref == "" {
+		return
+	}
+	if _, err := reference.ParseNormalizedNamed(ref); err != nil {
+		msg, hint := refProblem(ref, err)
+		l.fail(at, field+": "+msg, hint)
+	}
 }
 
 // refProblem words why a text is not an image reference.

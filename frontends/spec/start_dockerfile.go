@@ -5,12 +5,14 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ibuild/ibuild/frontends/dockerfile"
+	"github.com/ibuild/ibuild/frontends/spec/credential"
 	"github.com/ibuild/ibuild/llb"
 )
 
@@ -72,8 +74,19 @@ func (l *lowering) planDockerfile(d dockerfileStart) (*llb.Plan, error) {
 			}
 		}
 	}
+	for _, k := range slices.Sorted(maps.Keys(d.Args)) {
+		l.checkCredential("the argument "+k, credential.InVariable(k, d.Args[k]), at)
+	}
+	for _, k := range slices.Sorted(maps.Keys(l.img.labels)) {
+		l.checkCredential("the label "+k, credential.InText(l.img.labels[k]), l.img.marks.at("labels", k))
+	}
+	for _, s := range l.img.secrets { // its steps name them by themselves
+		l.need(SecretMount{ID: s.ID, Optional: s.Optional}, s, s.at)
+	}
 	l.checkSecrets()
 	l.checkName()
+	l.checkAccelerator()
+	l.checkTools()
 	list := l.checkPlatforms()
 	if err := l.findings(); err != nil {
 		return nil, err
@@ -89,14 +102,21 @@ func (l *lowering) planDockerfile(d dockerfileStart) (*llb.Plan, error) {
 	for _, p := range list {
 		names = append(names, platforms.FormatAll(p))
 	}
+	labels := maps.Clone(l.img.labels)
+	if l.img.accelerator != "" {
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[AcceleratorLabel] = l.img.accelerator
+	}
 	plan, err := dockerfile.Plan(dockerfile.Options{
 		Context: filepath.Join(l.folder.dir, filepath.FromSlash(context)), File: filepath.Join(l.folder.dir, filepath.FromSlash(d.File)),
-		Target: d.Target, BuildArgs: d.Args, Labels: l.img.labels, Platforms: strings.Join(names, ","),
+		Target: d.Target, BuildArgs: d.Args, Labels: labels, Platforms: strings.Join(names, ","),
 	})
 	if err != nil {
 		return nil, err
 	}
-	plan.Platforms = list
+	plan.Platforms, plan.Secrets = list, l.secrets
 	return l.addNames(plan), nil
 }
 
@@ -112,7 +132,7 @@ func (l *lowering) refuseOnTop() {
 	img := l.img
 	for i, layer := range img.layers {
 		l.layer, l.where = layer.mark(), fmt.Sprintf("layer %d", i+1)
-		refuse(layer.mark(), layer.kind(), layer.kind())
+		refuse(layer.mark(), methodOf(layer), layer.kind())
 	}
 	l.layer, l.where = mark{}, ""
 	for _, c := range []struct {
@@ -126,9 +146,31 @@ func (l *lowering) refuseOnTop() {
 		{len(img.runtime) > 0, "WithRuntimePackages", "runtime_packages"},
 		{img.entrypoint.set, "WithEntrypoint", "entrypoint"},
 		{img.cmd.set, "WithCmd", "cmd"},
+		{img.allFiles, "WithAllFiles", "standard_ignores"},
+		{img.tools != Tools{}, "WithTools", "builder_config"},
+		{img.pythonExec != "", "WithPythonExec", "python_exec"},
 	} {
 		if c.there {
 			refuse(img.marks.at(c.field), c.method, c.field)
 		}
 	}
+}
+
+// methodOf is the method of Image that adds such a layer.
+func methodOf(layer Layer) string {
+	switch layer.kind() {
+	case "apt":
+		return "WithAptPackages"
+	case "pip":
+		return "WithPipPackages"
+	case "conda":
+		return "WithCondaPackages"
+	case "uv_project":
+		return "WithUVProject"
+	}
+	name := ""
+	for word := range strings.SplitSeq(layer.kind(), "_") {
+		name += strings.ToUpper(word[:1]) + word[1:]
+	}
+	return "With" + name
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -51,6 +52,11 @@ func (p parentStart) lower(l *lowering) {
 	below := &lowering{src: l.src, folder: l.folder, depth: l.depth + 1, outcome: l.outcome, partial: l.partial, where: l.where}
 	if p.image != nil {
 		below.img = *p.image
+		if own := below.img.text; own != nil {
+			below.src.Name, below.src.Data, below.src.Stdin = own.Name, own.Data, own.Stdin
+		} else if p.image.marks == nil {
+			below.src.Data = nil // made in Go: it has no places in this text
+		}
 	} else if !p.read(l, below, at) {
 		return
 	}
@@ -62,8 +68,10 @@ func (p parentStart) lower(l *lowering) {
 		l.fail(at, "base_image: a spec that is a Dockerfile cannot be built upon", "build it first and name its image")
 		return
 	}
+	before := len(l.errs)
 	below.run()
-	l.workdir, l.gpu = below.workdir, below.gpu
+	p.hideText(l, before, at)
+	l.workdir = below.workdir
 }
 
 // read reads the other spec's file.
@@ -76,7 +84,20 @@ func (p parentStart) read(l, below *lowering, at mark) bool {
 		return false // only the disk can tell
 	}
 	name := filepath.ToSlash(filepath.Clean(p.file))
+	full := filepath.Join(l.folder.dir, filepath.FromSlash(name))
+	if real, err := filepath.EvalSymlinks(full); err == nil {
+		full = real
+	}
+	if full, _ = filepath.Abs(full); slices.Contains(l.chain, full) {
+		l.fail(at, fmt.Sprintf("base_image: the spec %q is based on itself, in a circle", l.folder.show(name)), "")
+		return false
+	}
+	below.chain = append(slices.Clone(l.chain), full)
 	src, err := source.Read(filepath.Join(l.folder.dir, filepath.FromSlash(name)), source.SpecLimit)
+	if err == nil && src.Stdin || path.Ext(name) != ".yaml" && path.Ext(name) != ".yml" {
+		l.fail(at, fmt.Sprintf("base_image: %q is not a spec", l.folder.show(name)), "a spec is a file whose name ends in .yaml or .yml")
+		return false
+	}
 	if err != nil {
 		l.fail(at, fmt.Sprintf("base_image: the spec %q cannot be read: %v", l.folder.show(name), readProblem(err)), "")
 		return false
@@ -84,7 +105,9 @@ func (p parentStart) read(l, below *lowering, at mark) bool {
 	src.Name = l.folder.show(name)
 	img, errs := parse(src)
 	below.img, below.src, below.partial = img, src, len(errs) > 0
+	before := len(l.errs)
 	l.errs = append(l.errs, errs...)
+	p.hideText(l, before, at)
 	if len(errs) > 0 && img.marks == nil {
 		return false
 	}
@@ -95,6 +118,23 @@ func (p parentStart) read(l, below *lowering, at mark) bool {
 	}
 	below.folder = f
 	return true
+}
+
+// hideText replaces findings in a spec outside of this one's folder by one that shows nothing of it: a spec
+// that somebody else has written does not get to show any file of the machine.
+func (p parentStart) hideText(l *lowering, before int, at mark) {
+	if p.file == "" || filepath.IsLocal(filepath.FromSlash(p.file)) || len(l.errs) == before || len(l.chain) > 0 && slices.ContainsFunc(l.errs[before:], circle) {
+		return
+	}
+	found := len(l.errs) - before
+	l.errs = l.errs[:before]
+	name := l.folder.show(path.Clean(p.file))
+	l.fail(at, fmt.Sprintf("base_image: the spec %q has %d findings", name, found), "see ibuild spec validate "+name)
+}
+
+// circle says whether a finding shows nothing of a file's text.
+func circle(e *source.Error) bool {
+	return strings.HasSuffix(e.Msg, " is based on itself, in a circle")
 }
 
 // readProblem is what a source error says without its file.

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path"
@@ -122,22 +123,11 @@ func (s tensorflowStart) lowerPackages(l *lowering) {
 
 // lowerNames takes the image's name and cache from the config.
 func (s tensorflowStart) lowerNames(l *lowering) {
-	for field, ref := range map[string]string{"image": s.Image, "cache_from": s.CacheFrom} {
-		if ref == "" {
-			continue
-		}
-		if _, err := reference.ParseNormalizedNamed(ref); err != nil {
-			msg, hint := refProblem(ref, err)
-			l.fail(s.mark(l, field), field+": "+msg, hint)
-			return
-		}
-	}
+	l.checkReference("image", s.Image, s.mark(l, "image"))
+	l.checkReference("cache_from", s.CacheFrom, s.mark(l, "cache_from"))
 	l.named = s.Image
-	if cache := s.CacheFrom + s.Image; cache != "" {
-		l.cacheFrom = []string{s.CacheFrom}
-		if s.CacheFrom == "" {
-			l.cacheFrom = []string{s.Image}
-		}
+	if cache := cmp.Or(s.CacheFrom, s.Image); cache != "" {
+		l.cacheFrom = []string{cache}
 	}
 }
 

@@ -99,7 +99,8 @@ func TestCanariesOfSpecs(t *testing.T) {
 `
 		code := "import ibuild_private_hello\nibuild_private_hello.main()\n"
 		notebook, err := json.Marshal(map[string]any{"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{}, "cells": []any{
-			map[string]any{"cell_type": "code", "id": "1", "metadata": map[string]any{}, "outputs": []any{}, "execution_count": nil, "source": header},
+			map[string]any{"cell_type": "code", "id": "1", "metadata": map[string]any{}, "outputs": []any{}, "execution_count": nil,
+				"source": strings.Replace(header, "private-hello", "private-hello>1", 1)}, // a step of its own
 			map[string]any{"cell_type": "code", "id": "2", "metadata": map[string]any{}, "outputs": []any{}, "execution_count": nil, "source": code},
 		}})
 		if err != nil {
@@ -118,27 +119,47 @@ func TestCanariesOfSpecs(t *testing.T) {
 	})
 }
 
+// machineIndexes are the ways in which a machine says that its index wants a password.
+func (g *garden) machineIndexes(t *testing.T) map[string]func(guarded) []string {
+	t.Helper()
+	home := func(name, text string) []string {
+		dir := g.source(t)
+		write(t, filepath.Join(dir, name), text)
+		return []string{"HOME=" + dir}
+	}
+	return map[string]func(guarded) []string{
+		"pip's variables": func(m guarded) []string {
+			return []string{"PIP_INDEX_URL=" + m.with("/simple/"), "PIP_EXTRA_INDEX_URL=" + m.with("/simple")}
+		},
+		"uv's variables": func(m guarded) []string {
+			return []string{"UV_DEFAULT_INDEX=" + m.with("/simple/"), "UV_INDEX=corp=http://" + m.host + "/simple/",
+				"UV_INDEX_CORP_USERNAME=ibuild", "UV_INDEX_CORP_PASSWORD=" + m.password, "PIP_INDEX_URL=" + m.with("/simple/")}
+		},
+		"pip.conf": func(m guarded) []string {
+			return home(".config/pip/pip.conf", "[global]\nindex-url = "+m.with("/simple/")+"\nproxy = "+m.with("")+"\n")
+		},
+		"uv.toml": func(m guarded) []string {
+			return append(home(".config/uv/uv.toml", "[[index]]\nurl = \""+m.with("/simple/")+"\"\ndefault = true\n"), "PIP_INDEX_URL="+m.with("/simple/"))
+		},
+		"config.toml": func(m guarded) []string {
+			dir := g.source(t, "config.toml", read(t, filepath.Join(g.plants, "config.toml"))+"index_url = \""+m.with("/simple/")+"\"\n")
+			return []string{"IBUILD_CONFIG=" + filepath.Join(dir, "config.toml")}
+		},
+	}
+}
+
 // TestCanariesOfTheMachine builds with an index of the machine's that needs a password.
 func TestCanariesOfTheMachine(t *testing.T) {
 	eachGarden(t, func(t *testing.T, g *garden) {
-		dir := g.source(t, "image.yaml", "python_version: '3.11'\npackages: [ibuild-private-hello==1.1]\nentrypoint: [ibuild-private-hello]\n",
-			"Dockerfile", "FROM "+python+"\nRUN pip install ibuild-private-hello==1.1\nCMD [\"ibuild-private-hello\"]\n")
-		for i, env := range []func(guarded) []string{
-			func(m guarded) []string {
-				return []string{"PIP_INDEX_URL=" + m.with("/simple/"), "PIP_EXTRA_INDEX_URL=" + m.with("/simple"), "PIP_CONFIG_FILE=/dev/null"}
-			},
-			func(m guarded) []string {
-				return []string{"UV_DEFAULT_INDEX=" + m.with("/simple/"), "UV_INDEX=corp=http://" + m.host + "/simple/", "UV_INDEX_CORP_USERNAME=ibuild", "UV_INDEX_CORP_PASSWORD=" + m.password, "PIP_INDEX_URL=" + m.with("/simple/")}
-			},
-		} {
-			for _, name := range []string{"image.yaml", "Dockerfile"} {
+		for name, env := range g.machineIndexes(t) {
+			dir := g.source(t, "image.yaml", "python_version: '3.11'\nenv: {N: \""+name+"\"}\npackages: [ibuild-private-hello==1.1]\nentrypoint: [ibuild-private-hello]\n",
+				"Dockerfile", "FROM "+python+"\nENV N=\""+name+"\"\nRUN pip install ibuild-private-hello==1.1\nCMD [\"ibuild-private-hello\"]\n")
+			for _, file := range []string{"image.yaml", "Dockerfile"} {
 				m := guard(t, packageHost(), g.marker.canary("machine-index"))
-				// pip.conf and uv.toml of this machine name indexes that nobody can reach
-				env := append(env(m), "HOME="+filepath.Join(g.out, "tmp"))
-				ref := shared.env.Registry.Ref(fmt.Sprintf("canaries/machine-%d-%s:%s", i, strings.ToLower(name), g.name))
-				g.everyCommand(t, ref, env, []string{"--no-cache"}, filepath.Join(dir, name))
+				ref := shared.env.Registry.Ref(fmt.Sprintf("canaries/machine-%s:%d", g.name, time.Now().UnixNano()))
+				g.everyCommand(t, ref, env(m), nil, filepath.Join(dir, file))
 				if m.let.Load() == 0 {
-					t.Errorf("%s: the index was not asked with the password", name)
+					t.Errorf("%s, %s: the index was not asked with the password", name, file)
 				}
 				prints(t, pull(t, ref, amd64), noOptions, "ibuild-private-hello 1.1\n")
 			}
@@ -210,9 +231,8 @@ func TestCanariesOfFailures(t *testing.T) {
 		index := "secrets: [{id: INDEX_PASSWORD, index: corp, username: ibuild, for: [packages]}]\n"
 		build(pip+index, "INDEX_PASSWORD="+g.index.password)
 		build(pip+index, "INDEX_PASSWORD="+g.marker.canary("wrong"))
-		noFiles := "HOME=" + filepath.Join(g.out, "tmp")
 		for _, m := range []guarded{g.index, {host: g.index.host, password: g.marker.canary("wrong")}, {host: "127.0.0.1:9", password: g.marker.canary("unreachable")}} {
-			build("python_version: '3.11'\npackages: [no-such-package-of-anybody]\n", noFiles, "PIP_CONFIG_FILE=/dev/null", "UV_DEFAULT_INDEX="+m.with("/simple/"))
+			build("python_version: '3.11'\npackages: [no-such-package-of-anybody]\n", "UV_DEFAULT_INDEX="+m.with("/simple/"))
 		}
 		o := build(secret+"commands: ['echo $ENV_SECRET; false']\n", "ENV_SECRET="+g.shown.canary("printed"))
 		if lines := g.shown.inText(t, "", o.stderr); len(lines) == 0 {

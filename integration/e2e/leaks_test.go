@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -277,8 +278,6 @@ func plant(t *testing.T, e engine) *garden {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(home, ".config/pip/pip.conf"), "[global]\nextra-index-url = "+login("pip-conf")+"/simple\nproxy = "+login("pip-proxy")+"\n")
-	write(t, filepath.Join(home, ".config/uv/uv.toml"), "[[index]]\nurl = \""+login("uv-toml")+"/simple\"\n")
 	write(t, filepath.Join(home, ".netrc"), "machine 127.0.0.1 login ibuild password "+g.marker.canary("home-netrc")+"\n")
 	config := filepath.Join(g.plants, "config.toml")
 	write(t, config, read(t, shared.env.IbuildConfig())+"[packages]\napt_proxy = \""+login("apt-proxy")+"\"\n")
@@ -299,7 +298,7 @@ func (g *garden) run(t *testing.T, code int, env []string, args ...string) outco
 	cmd.Env = slices.Concat(cmd.Env, g.env, env)
 	o := end(t, cmd)
 	if o.code != code {
-		t.Errorf("%s: exit code %d, want %d\n%s", strings.Join(args, " "), o.code, code, o.stderr)
+		t.Errorf("%s: exit code %d, want %d\n%s", strings.Join(args, " "), o.code, code, regexp.MustCompile(`(?m)^time=.*\n`).ReplaceAllString(o.stderr, ""))
 	}
 	for what, text := range map[string]string{"standard output": o.stdout, "standard error": o.stderr} {
 		for _, l := range g.marker.inText(t, what, text) {
@@ -315,6 +314,9 @@ func (g *garden) source(t *testing.T, list ...string) string {
 	dir := filepath.Join(g.plants, fmt.Sprint("source", time.Now().UnixNano()))
 	for i := 0; i < len(list); i += 2 {
 		write(t, filepath.Join(dir, list[i]), list[i+1])
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o777)); err != nil { // ibuild.lock is written there
+		t.Fatal(err)
 	}
 	return dir
 }

@@ -18,17 +18,27 @@ import (
 // urlPattern finds user information in a URL anywhere in a text; the user name goes into group 1, the
 // password into group 2.
 var urlPattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://([^\s/?#:@'"]*):([^\s/?#'"]+)@`)
+	return regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*:/{1,2}([^\s/?#:@'"]*):([^\s/?#'"]+)@`)
 })
 
-// InURL says whether text has a URL with a password in it. A password that is only a reference to a
-// variable (${TOKEN}, $TOKEN) is none.
+// userPattern finds a user name without a password; it goes into group 1.
+var userPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`://([^\s/?#:@'"]+)@`)
+})
+
+// InURL says whether text has a URL with a password in it, or with a token for a user name. A password that
+// is only a reference to a variable (${TOKEN}, $TOKEN) is none.
 func InURL(text string) bool {
 	if !strings.Contains(text, "://") {
 		return false
 	}
 	for _, m := range urlPattern().FindAllStringSubmatch(text, -1) {
 		if !reference(m[2]) {
+			return true
+		}
+	}
+	for _, m := range userPattern().FindAllStringSubmatch(text, -1) {
+		if tokenPattern().MatchString(m[1]) {
 			return true
 		}
 	}
@@ -44,8 +54,9 @@ func WithoutPassword(text string) string {
 	return u.Redacted()
 }
 
-// Mask replaces the passwords of all URLs in a text that is about to be shown.
+// Mask replaces the passwords of all URLs, and tokens, in a text that is about to be shown.
 func Mask(text []byte) []byte {
+	text = tokenPattern().ReplaceAll(text, []byte("xxxxx"))
 	return urlPattern().ReplaceAllFunc(text, func(m []byte) []byte {
 		sub := urlPattern().FindSubmatchIndex(m)
 		if reference(string(m[sub[4]:sub[5]])) {
@@ -55,10 +66,11 @@ func Mask(text []byte) []byte {
 	})
 }
 
-// MaskErrors masks the texts that findings show; the findings must not be in use elsewhere yet.
+// MaskErrors masks what findings say, and the texts that they show; the findings must not be in use elsewhere yet.
 func MaskErrors(es source.Errors) {
 	masked := map[*byte][]byte{} // findings in one file share its text
 	for _, e := range es {
+		e.Msg, e.Hint = string(Mask([]byte(e.Msg))), string(Mask([]byte(e.Hint)))
 		if len(e.Data) == 0 {
 			continue
 		}
