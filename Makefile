@@ -56,13 +56,14 @@ unit: ## unit tests: no privileges, no network
 test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines, registry and builder
 	@integration/deps.sh pixi
 	@$(MAKE) --no-print-directory vet lint unit
-	@integration/fuzz.sh 3s seeds
+	@integration/fuzz.sh 2s seeds
 	@$(ROOT) integration/test.sh
 
 .PHONY: bench
 bench: deps $(BIN) ## measure against buildctl side by side; results as ratios
 	@mkdir -p out && go build -o out/bench ./integration/cmd/bench
 	@$(ROOT) out/bench -ibuild $(BIN)
+	@go test -run '^$$' -bench 'ThousandSpecs|Validate10000' -count 5 ./frontends/spec
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10m)

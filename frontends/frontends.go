@@ -14,6 +14,7 @@ import (
 	"github.com/ibuild/ibuild/frontends/notebook"
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec"
+	"github.com/ibuild/ibuild/frontends/uvscript"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/util/suggest"
 )
@@ -109,7 +110,7 @@ func (o Options) read() (context string, src source.Source, err error) {
 		if o.File != "" {
 			return "", src, &source.Error{File: o.Source, Msg: "-f needs a folder", Hint: "give the folder as the source, or leave -f out"}
 		}
-		src, err = source.Read(o.Source, limit(o.Source))
+		src, err = source.ReadArgument(o.Source, limit(o.Source))
 		return "", src, err
 	}
 	switch o.File {
@@ -118,7 +119,7 @@ func (o Options) read() (context string, src source.Source, err error) {
 	case "-":
 		src, err = source.ReadStdin(o.Stdin, o.Source, source.ScriptLimit)
 	default:
-		src, err = source.Read(o.File, limit(o.File))
+		src, err = source.ReadArgument(o.File, limit(o.File))
 	}
 	return o.Source, src, err
 }
@@ -256,7 +257,7 @@ func planNotebook(o Options, _ string, src source.Source) (*llb.Plan, error) {
 	script.Data = nb.Script
 	name := strings.TrimSuffix(src.Base(), ".ipynb") + ".py"
 	if src.Stdin {
-		name = "script.py"
+		name = uvscript.StdinName
 	}
 	plan, err := spec.LoadGenerated(script, "notebook", name)
 	return plan, nb.Rewrite(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/frontends/source"
@@ -147,7 +148,11 @@ func (p *parser) syntax(err error) error {
 // fail adds a finding about a key, at the first place where its text is.
 func (p *parser) fail(key, msg, hint string) {
 	e := &source.Error{File: p.src.Name, Msg: msg, Hint: hint, Data: p.src.Data}
-	if i := bytes.Index(p.src.Data, []byte(key)); i >= 0 {
+	i := bytes.Index(p.src.Data, []byte(strconv.Quote(key))) + 1 // as a table's name, in which no other is contained
+	if i == 0 {
+		i = bytes.Index(p.src.Data, []byte(key))
+	}
+	if i >= 0 {
 		e.Line, e.Column = p.src.Position(i)
 	}
 	p.findings = append(p.findings, e)

@@ -30,8 +30,9 @@ import (
 type Local struct {
 	Dir   string            // path on this machine; never becomes part of a definition
 	Files map[string][]byte // in place of Dir: contents by slash-separated name
-	// PlainModes shows files with the modes 0644 or 0755 and folders with 0755: what one user's umask has made
-	// of a checkout is no difference to another's.
+	// PlainModes shows files with the modes 0644 or 0755 and folders with 0755, and two names of one file (hard
+	// links) as two files: what one user's umask, or a tool that saves space, has made of a checkout is no
+	// difference to another's.
 	PlainModes bool
 
 	sums *sums // see Plan.WithSums

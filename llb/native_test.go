@@ -22,8 +22,8 @@ func TestNativeCommand(t *testing.T) {
 	}{
 		"pip":         {Pip{Packages: []string{"numpy>=2", "-x"}, Index: "https://i"}.Step(), "pip install|aarch64-manylinux_2_36|--no-build|--default-index|https://i|--|numpy>=2|-x"},
 		"wheels only": {Pip{Packages: []string{"a"}, WheelsOnly: true}.Step(), "pip install|aarch64-manylinux_2_36||--only-binary|:all:|--|a"},
-		"a script":    {UVScript([]byte("#"), nil, Lines{}), "sync|aarch64-manylinux_2_36|--no-build|--script|" + ScriptDir + "/script.py|--active|--no-progress|--no-editable"},
-		"a lock":      {UVScript([]byte("#"), []byte("#"), Lines{}), "sync|aarch64-manylinux_2_36|--no-build|--script|" + ScriptDir + "/script.py|--active|--no-progress|--no-editable|--locked"},
+		"a script":    {UVScript([]byte("#"), nil, Lines{}), "sync|aarch64-manylinux_2_36|--no-build|--script|" + ScriptDir + "/script.py|--active|--inexact|--no-progress|--no-editable"},
+		"a lock":      {UVScript([]byte("#"), []byte("#"), Lines{}), "sync|aarch64-manylinux_2_36|--no-build|--script|" + ScriptDir + "/script.py|--active|--inexact|--no-progress|--no-editable|--locked"},
 	} {
 		args := c.step.native(arm64)
 		if args[2] != nativeUV || args[4] != uvPath {

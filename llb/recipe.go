@@ -194,12 +194,13 @@ func (p Pip) Step() Exec {
 // ScriptDir is where the header of a uv script is mounted while its dependencies are installed.
 const ScriptDir = "/run/ibuild/script"
 
-// UVScript installs what the PEP 723 header of a script asks for into the virtual environment. Only the
+// UVScript installs what the PEP 723 header of a script asks for into the virtual environment, or into the image's
+// own Python where there is none, beside what is there already. Only the
 // header (and lock) are given to the step, under a fixed name, so that a change of the script's body is
 // none of its business. uv reads the header itself, so everything in [tool.uv] means what uv says it means,
 // but that nothing is editable: local packages are among the mounts, and gone after the step.
 func UVScript(header, lock []byte, at Lines, more ...Mount) Exec {
-	args := []string{uvPath, "sync", "--script", ScriptDir + "/script.py", "--active", "--no-progress", "--no-editable"}
+	args := []string{uvPath, "sync", "--script", ScriptDir + "/script.py", "--active", "--inexact", "--no-progress", "--no-editable"}
 	mounts := append(uvMounts(), Mount{Kind: DataMount, Target: ScriptDir + "/script.py", Data: header})
 	title := "uv: dependencies of the script"
 	if lock != nil {
@@ -207,7 +208,9 @@ func UVScript(header, lock []byte, at Lines, more ...Mount) Exec {
 		mounts = append(mounts, Mount{Kind: DataMount, Target: ScriptDir + "/script.py.lock", Data: lock})
 		title += " (locked)"
 	}
-	return Exec{Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(more...), Mounts: append(mounts, more...), Native: NativeUV}
+	return Exec{
+		Title: title, Lines: at, Root: true, Args: args, Env: uvEnv(more...), Mounts: append(mounts, more...), SystemPython: true, Native: NativeUV,
+	}
 }
 
 // uvEnv are the variables of a step of uv. Where local packages are among the mounts, uv does not write down

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"path"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	bk "github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
@@ -70,20 +72,20 @@ func rulesFor(src string, dir bool, exclude []string) rules {
 }
 
 // literal escapes a path for the patterns of BuildKit's local sources, which become regular expressions
-// in which only some characters are escaped (moby/patternmatcher).
+// in which only some characters are escaped (moby/patternmatcher). A pattern's outer spaces are trimmed, all of
+// Unicode's, and so is a byte order mark at its beginning.
 func literal(p string) string {
 	var b strings.Builder
 	for i, r := range p {
-		if r == ' ' && (i == 0 || i == len(p)-1) {
-			b.WriteString("[ ]") // a pattern's outer spaces are trimmed
+		outer := i == 0 || i+utf8.RuneLen(r) == len(p)
+		switch {
+		case outer && (unicode.IsSpace(r) || r == '\ufeff'):
+			b.WriteString("[" + string(r) + "]")
 			continue
-		}
-		if strings.ContainsRune(`\*?[]{}()^+|!`, r) {
+		case strings.ContainsRune(`\*?[]{}()^+|!`, r):
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
 	}
 	return b.String()
 }
-
-// exec runs a step on the given platform, which is not always the image's: see [tree].

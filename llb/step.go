@@ -78,7 +78,7 @@ type Base struct {
 	Python bool
 }
 
-// Step is one of Exec, Copy, WriteFile, Env, Workdir, User, Entrypoint, Cmd, Shell or Label.
+// Step is one of Exec, Copy, WriteFile, Env, PathPrepend, Workdir, User, Entrypoint, Cmd, Shell or Label.
 type Step interface{ lines() Lines }
 
 // Exec runs a command in the image. What it changes becomes one layer.

@@ -101,8 +101,9 @@ func (e contentEntry) Info() (fs.FileInfo, error) {
 		return info, nil
 	}
 	if e.files.plain {
-		st = st.Clone()
-		st.Mode = plainMode(fs.FileMode(st.Mode))
+		if st, err = e.files.plainStat(e.path, st); err != nil {
+			return nil, err
+		}
 	}
 	if !fs.FileMode(st.Mode).IsRegular() || st.Linkname != "" { // a folder, or a second name of a file that was visited before
 		return &fsutil.StatInfo{Stat: st}, nil
@@ -114,6 +115,27 @@ func (e contentEntry) Info() (fs.FileInfo, error) {
 	st = st.Clone()
 	st.ModTime = time.Unix(0, st.ModTime).Unix()*int64(time.Second) + nanoseconds(sum)
 	return &fsutil.StatInfo{Stat: st}, nil
+}
+
+// plainStat is what Local.PlainModes shows of a file: the second name of a file that was visited before is a
+// file of its own.
+func (c contentFS) plainStat(p string, st *fstypes.Stat) (*fstypes.Stat, error) {
+	st = st.Clone()
+	st.Mode = plainMode(fs.FileMode(st.Mode))
+	if !fs.FileMode(st.Mode).IsRegular() || st.Linkname == "" {
+		return st, nil
+	}
+	root, err := os.OpenRoot(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	info, err := root.Lstat(filepath.FromSlash(p))
+	if err != nil {
+		return nil, err
+	}
+	st.Linkname, st.Size = "", info.Size() // a link has none
+	return st, nil
 }
 
 func plainMode(m fs.FileMode) uint32 {

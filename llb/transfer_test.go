@@ -117,3 +117,46 @@ func TestChangedFilesAreSentAgain(t *testing.T) {
 		}
 	}
 }
+
+// With plain modes two names of one file are two files: in the digest, and on the builder, which may have
+// them as one from an earlier build.
+func TestHardLinksArePlainFiles(t *testing.T) {
+	dir, dest := fill(t, map[string]string{"a": "1", "z/other": "2"}), t.TempDir()
+	if err := os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "z/b")); err != nil {
+		t.Skip(err)
+	}
+	two := fill(t, map[string]string{"a": "1", "z/other": "2", "z/b": "1"})
+	linked, plain := Local{Dir: dir}, Local{Dir: dir, PlainModes: true}
+	one, err := localDigest(t, plain, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := localDigest(t, Local{Dir: two, PlainModes: true}, nil); err != nil || other != one {
+		t.Errorf("a hard link has another digest than two files (%v)", err)
+	}
+	for _, step := range []struct {
+		local Local
+		same  bool
+		text  string
+	}{{linked, true, "1"}, {plain, false, "1"}, {plain, false, "22"}, {plain, false, ""}, {linked, true, "3"}, {plain, false, "3"}} {
+		if err := os.WriteFile(filepath.Join(dir, "a"), []byte(step.text), 0o644); err != nil { // and z/b with it
+			t.Fatal(err)
+		}
+		transfer(t, step.local, fsutil.DiffMetadata, dest)
+		var infos []os.FileInfo
+		for _, name := range []string{"a", "z/b"} {
+			data, err := os.ReadFile(filepath.Join(dest, name))
+			if err != nil || string(data) != step.text {
+				t.Errorf("%+v: %s is %q, %v", step, name, data, err)
+			}
+			info, err := os.Stat(filepath.Join(dest, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			infos = append(infos, info)
+		}
+		if os.SameFile(infos[0], infos[1]) != step.same {
+			t.Errorf("%+v: one file: %v", step, !step.same)
+		}
+	}
+}

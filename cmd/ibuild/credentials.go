@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
+	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/moby/buildkit/session"
@@ -40,12 +42,18 @@ func (h *house) useRegistryConfig(plan *llb.Plan) error {
 }
 
 func readRegistryConfig(file string) (*configfile.ConfigFile, error) {
-	f, err := os.Open(file)
+	info, err := os.Stat(file)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > source.SpecLimit) {
+		err = fmt.Errorf("it is not a file of at most %d MiB", source.SpecLimit>>20)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	cf, err := config.LoadFromReader(f)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	cf, err := config.LoadFromReader(bytes.NewReader(data))
 	switch {
 	case err != nil:
 		return nil, err

@@ -195,3 +195,17 @@ func TestReviewLockBombs(t *testing.T) {
 		})
 	}
 }
+
+// TestReviewLockLines: a finding about one image must not point at another whose name begins the same way.
+func TestReviewLockLines(t *testing.T) {
+	dir := t.TempDir()
+	text := "version = 1\n[images.\"docker.io/library/a:10\"]\ndigest = \"sha256:" + strings.Repeat("0", 64) + "\"\nsources = [\"x\"]\n" +
+		"[images.\"docker.io/library/a:1\"]\ndigest = \"bad\"\nsources = [\"x\"]\n"
+	if err := os.WriteFile(filepath.Join(dir, imagelock.FileName), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := imagelock.Read(dir)
+	if err == nil || !strings.Contains(err.Error(), ":5:") {
+		t.Error(err)
+	}
+}

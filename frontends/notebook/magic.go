@@ -2,11 +2,13 @@ package notebook
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/google/shlex"
 
+	"github.com/ibuild/ibuild/frontends/pysource"
 	"github.com/ibuild/ibuild/frontends/source"
 )
 
@@ -138,12 +140,29 @@ func (t *translator) escape(s statement) {
 	case text[0] == '%' && name == "time" && args != "":
 		line, _ := s.position(token.Start)
 		s.cell.replace(line-1, s.last(), s.before(token.Start)+args)
+		if hasMagic(strings.Join(s.cell.out[s.first():s.last()+1], "\n")) {
+			t.fail(s, token.Start, "%time before another magic works in a notebook only", skipHint)
+		}
 	case text[0] != '%':
 		t.fail(s, token.Start, fmt.Sprintf("a line that begins with %q is a call in a notebook only", text[:1]), "write the call with parentheses")
 	case assigned:
 		t.fail(s, token.Start, fmt.Sprintf("%%%s is a magic, which works in a notebook only", name), lineMagicHint(name))
 	default:
 		t.lineMagic(s, token.Start, name, args)
+	}
+}
+
+// hasMagic says whether code has lines in it that only IPython understands.
+func hasMagic(code string) bool {
+	scanner := pysource.NewCell(code)
+	for {
+		line, ok := scanner.Next()
+		if !ok {
+			return false
+		}
+		if slices.ContainsFunc(line.Tokens, func(t pysource.Token) bool { return t.Kind == pysource.Escape }) {
+			return true
+		}
 	}
 }
 

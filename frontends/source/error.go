@@ -24,7 +24,13 @@ type Error struct {
 	Data []byte
 	// Err is the cause, for errors.Is; nil when there is none.
 	Err error
+
+	more int // how many findings this one stands for, see [Errors.Err]
 }
+
+// maxFindings is how many findings are told of at once: nobody reads more, and a file of a megabyte can
+// have a million.
+const maxFindings = 200
 
 // Error is "file:line:column: what is wrong; hint". Characters that a terminal would act upon are
 // escaped: names and values in it come from files that others may have written.
@@ -102,22 +108,36 @@ func (es Errors) Unwrap() []error {
 }
 
 // Err is nil when there are no findings; else they are in the order of the text, each once, and those
-// of one file together, the files in the order in which they came up.
+// of one file together, the files in the order in which they came up. Of more than 200 the first ones are
+// kept, and the last line says how many more there are.
 func (es Errors) Err() error {
 	if len(es) == 0 {
 		return nil
 	}
 	file := map[string]int{}
+	sorted := make(Errors, 0, len(es))
+	more := 0
 	for _, e := range es {
+		if e.more > 0 { // from findings that were counted before
+			more += e.more
+			continue
+		}
 		if _, ok := file[e.File]; !ok {
 			file[e.File] = len(file)
 		}
+		sorted = append(sorted, e)
 	}
-	sorted := slices.Clone(es)
 	slices.SortStableFunc(sorted, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(file[a.File], file[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return slices.CompactFunc(sorted, func(a, b *Error) bool { return a.Error() == b.Error() })
+	sorted = slices.CompactFunc(sorted, func(a, b *Error) bool { return a.Error() == b.Error() })
+	if over := len(sorted) - maxFindings; over > 0 {
+		sorted, more = sorted[:maxFindings], more+over
+	}
+	if more > 0 {
+		sorted = append(sorted, &Error{Msg: fmt.Sprintf("and %d more findings", more), Hint: "mend these first", more: more})
+	}
+	return sorted
 }
 
 // Collect adds the findings in err. An error of another kind becomes a finding without a place.

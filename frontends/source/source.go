@@ -33,8 +33,14 @@ type Source struct {
 	Stdin bool
 }
 
-// Read reads the file at path, at most limit bytes of it.
-func Read(path string, limit int64) (Source, error) {
+// Read reads the regular file at path, at most limit bytes of it.
+func Read(path string, limit int64) (Source, error) { return read(path, limit, false) }
+
+// ReadArgument is [Read] for a path that the user has just given: it may be a named pipe, too. Files that
+// another file names may not: whoever wrote that one could make a build wait for ever.
+func ReadArgument(path string, limit int64) (Source, error) { return read(path, limit, true) }
+
+func read(path string, limit int64, pipes bool) (Source, error) {
 	s := Source{Name: path, Dir: filepath.Dir(path)}
 	info, err := os.Stat(path)
 	switch {
@@ -44,7 +50,7 @@ func Read(path string, limit int64) (Source, error) {
 		return s, Errors{{File: path, Msg: reason(err), Err: err}}
 	case info.IsDir():
 		return s, Errors{{File: path, Msg: "this is a folder, not a file"}}
-	case info.Mode()&fs.ModeNamedPipe != 0:
+	case pipes && info.Mode()&fs.ModeNamedPipe != 0:
 		// `ibuild build <(generate)` gives one: no file that could be read again, no folder of its own.
 		s.Name, s.Dir, s.Stdin = StdinName, ".", true
 	case !info.Mode().IsRegular():

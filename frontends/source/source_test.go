@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/solver/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 func TestRead(t *testing.T) {
@@ -57,6 +59,43 @@ func TestRead(t *testing.T) {
 	s, err = ReadStdin(strings.NewReader("x: 1"), dir, 10)
 	if err != nil || !s.Stdin || s.Name != StdinName || s.Dir != dir {
 		t.Errorf("stdin: %+v, %v", s, err)
+	}
+}
+
+// Only a path from the command line may be a pipe; nobody writes to this one.
+func TestPipes(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	if _, err := Read(pipe, 10); err == nil || !strings.HasSuffix(err.Error(), "pipe: this is not a regular file") {
+		t.Errorf("%v", err)
+	}
+	if _, err := ReadFile(os.DirFS(filepath.Dir(pipe)), "pipe", 10); err == nil || err.Error() != "it is not a regular file" {
+		t.Errorf("%v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- os.WriteFile(pipe, []byte("x: 1"), 0) }()
+	s, err := ReadArgument(pipe, 10)
+	if err != nil || string(s.Data) != "x: 1" || !s.Stdin || s.Name != StdinName || s.Dir != "." {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	fsys := fstest.MapFS{"a/f": {Data: []byte("0123456789")}, "large": {Data: []byte("0123456789x")}, "device": {Mode: fs.ModeDevice}}
+	if data, err := ReadFile(fsys, "a/f", 10); err != nil || string(data) != "0123456789" {
+		t.Errorf("%q, %v", data, err)
+	}
+	for name, want := range map[string]string{
+		"a": "it is a folder", "device": "it is not a regular file", "large": "it is larger than the limit of 10 bytes", "none": "open none: file does not exist",
+	} {
+		if _, err := ReadFile(fsys, name, 10); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -113,6 +152,29 @@ func TestErrorsOrder(t *testing.T) {
 	want := "b:1:2: x\nb:1:7: x\nb:9: x\na:2: x\nother"
 	if diff := cmp.Diff(want, es.Err().Error()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Beyond 200 findings there is one that counts the rest, also when some were counted before.
+func TestManyFindings(t *testing.T) {
+	list := func(file string, n int) (es Errors) {
+		for i := range n {
+			es.Collect(&Error{File: file, Line: i + 1, Msg: "x"})
+		}
+		return es
+	}
+	if got := list("a", 200).Err().(Errors); len(got) != 200 || got[199].Line != 200 {
+		t.Errorf("200 findings are %d", len(got))
+	}
+	es := list("b", 150)
+	es.Collect(list("a", 1000).Err())
+	es.Collect(list("a", 300).Err()) // the same again, of which 200 are known
+	got := es.Err().(Errors)
+	if len(got) != 201 || got[149].File != "b" || got[199].Error() != "a:50: x" || got[200].Error() != "and 1050 more findings; mend these first" {
+		t.Errorf("%d findings, %v, %v", len(got), got[199], got[200])
+	}
+	if again := got.Err().Error(); again != got.Error() {
+		t.Errorf("collected once more they are\n%s", again)
 	}
 }
 

@@ -36,6 +36,15 @@
 // the base's; absent keeps it. An entry point of one's own clears the base's cmd, as in a Dockerfile.
 // Nothing is expanded anywhere: a $ in an environment variable or a path is a dollar sign.
 //
+// # Scripts
+//
+// [tool.ibuild] in a script's header has the fields of a spec, but for those that say where an image starts;
+// base_image is the exception. It counts wherever the script is named. In a spec with uv_script or pixi_script,
+// its part comes first each time: base, leading layers, (the dependencies), other layers, what belongs to the
+// whole; so the spec has the last word. The header's paths, and its .dockerignore, are those of the script's folder.
+// Layers and lists that a spec in the same folder repeats word by word count once, so that what [Image.YAML] writes
+// of a script means the same beside it.
+//
 // # Secrets
 //
 // secrets lists what steps may mount: an id, or {id, env or file or index with username, optional, from, version,

@@ -38,13 +38,13 @@ func openFolder(src source.Source) (*folder, error) {
 }
 
 // ignores are the patterns of the ignore file; its findings come with the first call only.
-func (f *folder) ignores() (ignores, error) {
+func (f *folder) ignores() (*ignores, error) {
 	if f.ignore != nil {
-		return *f.ignore, nil
+		return f.ignore, nil
 	}
-	ig, err := readIgnores(f.root, f.show(ignoreFile))
-	f.ignore = &ig
-	return ig, err
+	var err error
+	f.ignore, err = readIgnores(f.root, f.show(ignoreFile))
+	return f.ignore, err
 }
 
 func (f *folder) close() { f.root.Close() }
@@ -82,11 +82,21 @@ func (l *lowering) find(p string, at mark) (real string, dir, ok bool) {
 		l.fail(at, fmt.Sprintf("%q cannot be read: %v", l.folder.show(p), err), "")
 		return "", false, false
 	}
+	if control(real) { // no builder can be asked for it: patterns travel in headers
+		l.fail(at, fmt.Sprintf("%q is a link to %q, which has control characters in its name", l.folder.show(p), real), "rename it")
+		return "", false, false
+	}
 	return real, info.IsDir(), true
 }
 
+// maxPath is the longest path that is looked for, in bytes; it is Linux's own limit.
+const maxPath = 4096
+
 // stat says what a path leads to, and whether there is a link on the way.
 func (f *folder) stat(p string) (info fs.FileInfo, linked bool, err error) {
+	if p = path.Clean(p); len(p) > maxPath {
+		return nil, false, fmt.Errorf("the path is longer than %d bytes", maxPath)
+	}
 	for i, r := range p + "/" {
 		if r != '/' || i == 0 {
 			continue

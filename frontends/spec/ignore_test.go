@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,8 +53,11 @@ func TestIgnoresBelow(t *testing.T) {
 
 func TestIgnoreErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"ok\n[\n": `p/.dockerignore:2:1: "[" is not an ignore pattern`,
-		"\xff":    "p/.dockerignore:1:1: the byte 0xff is not UTF-8; save the file as UTF-8",
+		"ok\n[\n":                      `p/.dockerignore:2:1: "[" is not an ignore pattern`,
+		"\xff":                         "p/.dockerignore:1:1: the byte 0xff is not UTF-8; save the file as UTF-8",
+		"a\tb\n":                       `p/.dockerignore:1:1: "a\tb" is not an ignore pattern`,
+		strings.Repeat("x", maxPath+1): `p/.dockerignore:1:1: "` + strings.Repeat("x", 40) + `…" is not an ignore pattern`,
+		distinct(maxPatterns + 1):      "p/.dockerignore:10001:1: more than 10000 patterns; ignore folders instead of the files in them",
 	} {
 		if _, err := parseIgnores("p/.dockerignore", []byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%q: %v", text, err)
@@ -69,12 +73,66 @@ func TestIgnoreErrors(t *testing.T) {
 	}
 }
 
+// distinct are n patterns.
+func distinct(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "**/x%d\n", i)
+	}
+	return b.String()
+}
+
+// A pattern counts once, as long as no exception stands between it and its repetition.
+func TestRepeatedPatterns(t *testing.T) {
+	ig, err := parseIgnores("x", []byte("a\nb\na\n!a\n!a\nb\na\n# "+strings.Repeat("x", maxPath)+"\n"+strings.Repeat("a\n", 2*maxPatterns)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "!a", "b", "a"}, ig.texts()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Many patterns and many sources are a finding, not minutes of work and gigabytes.
+func TestPatternsOfManySources(t *testing.T) {
+	dir := t.TempDir()
+	writeTo(t, filepath.Join(dir, ".dockerignore"), distinct(maxPatterns))
+	img := DebianBase("")
+	for i := range 150 {
+		name := fmt.Sprintf("d%d/f", i)
+		writeTo(t, filepath.Join(dir, name), "")
+		img = img.WithSourceFolder(filepath.Dir(name), "").WithSourceFile(name, fmt.Sprintf("/x%d", i))
+	}
+	want := ".dockerignore:1:1: 10000 patterns are too many for so many sources; ignore folders instead of the files in them, or copy the folder that holds the sources"
+	if err := img.Validate(dir); err == nil || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+	if err := DebianBase("").WithSourceFolder("d1", "").WithSourceFile("d1/f", "/x").Validate(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// A link to a name that no builder can be asked for is refused.
+func TestLinkToControlCharacters(t *testing.T) {
+	dir := t.TempDir()
+	writeTo(t, filepath.Join(dir, "a\nb/f"), "")
+	if err := os.Symlink("a\nb", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	err := DebianBase("").WithSourceFolder("link", "/x").Validate(dir)
+	if err == nil || !strings.HasSuffix(err.Error(), `"link" is a link to "a\nb", which has control characters in its name; rename it`) {
+		t.Errorf("%v", err)
+	}
+}
+
 // FuzzIgnoresBelow compares the translated patterns with Docker's own matching of the whole path.
 func FuzzIgnoresBelow(f *testing.F) {
 	f.Add("a/*.log\n!a/b.log\n", "a", "b.log")
 	f.Add("**/b\n!**/b/c\n", "a/b", "c/d")
 	f.Add("*\n!a\na/x**\n", "a", "xy/z")
 	f.Add("**/a/**/a\n**c\n", "a/a/b", "a/c")
+	f.Add("*/**.", "a", "a")
+	f.Add("a /\n/ /\nb/ /\n", "a", "a")
 	f.Fuzz(func(t *testing.T, text, dir, file string) {
 		// The matcher takes other punctuation for its own regular expressions: "a|" matches everything.
 		if !plain(dir) || !plain(file) || strings.Trim(text, "abcdxyz.*?!/- \n") != "" {

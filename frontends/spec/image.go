@@ -12,10 +12,9 @@ import (
 // neither the receiver nor what was given as an argument is shared with it. The zero value is the Debian
 // base with the newest supported Python.
 type Image struct {
-	start               start         // nil: the Debian Python base
-	startSecrets        []SecretMount // of the step that installs what the start asks for
-	python              string        // X.Y of the Debian base; "" is the newest
-	pythonExec          string        // interpreter of an existing image that packages are installed for
+	start               start  // nil: the Debian Python base
+	python              string // X.Y of the Debian base; "" is the newest
+	pythonExec          string // interpreter of an existing image that packages are installed for
 	registry, name, tag string
 	tagFormat           string
 	platforms           []string
@@ -81,7 +80,7 @@ func (img Image) clone() Image {
 	for _, list := range []*[]string{&img.platforms, &img.ca, &img.everywhere, &img.runtime, &img.entrypoint.args, &img.cmd.args} {
 		*list = slices.Clone(*list)
 	}
-	img.secrets, img.startSecrets = slices.Clone(img.secrets), slices.Clone(img.startSecrets)
+	img.secrets = slices.Clone(img.secrets)
 	img.labels, img.builderOptions = maps.Clone(img.labels), maps.Clone(img.builderOptions)
 	img.layers = slices.Clone(img.layers) // layers and starts themselves are never changed
 	return img
@@ -105,7 +104,7 @@ func (img Image) Clone(c Changes) Image {
 		img.platforms = slices.Clone(c.Platforms)
 	}
 	if c.Base != "" {
-		img.start = existing{ref: c.Base}
+		img.start, img.python = existing{ref: c.Base}, c.Python
 	}
 	if c.Layer != nil {
 		img.layers = append(img.layers, c.Layer.clone())

@@ -6,8 +6,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Layer is one step of an image, in the order of the list in [layerKinds]: [Apt], [Pip], [Commands] and
-// so on. Every kind is a struct of values in a file of its own.
+// Layer is one step of an image: [Apt], [Pip], [Commands] and so on. Every kind is a struct of values in a
+// file of its own.
 type Layer interface {
 	// kind is the layer's name in YAML.
 	kind() string

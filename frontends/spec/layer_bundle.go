@@ -95,10 +95,9 @@ func (c CodeBundle) lower(l *lowering) {
 
 // bundle is what flytekit's flat fields say of the code.
 type bundle struct {
-	root     string
-	mode     string
-	modeAt   *yaml.Node
-	rootMark mark
+	root   string
+	mode   string
+	modeAt *yaml.Node
 }
 
 func (f *flat) bundleFields() []field {

@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/ibuild/ibuild/frontends/spec/project"
 	"github.com/ibuild/ibuild/frontends/spec/python"
@@ -99,6 +100,8 @@ func (p Pip) lowerFile(l *lowering, step *llb.Pip) {
 
 // notEditable takes the -e away from the lines that have one: the folders are there while the step runs, and an
 // image has no checkout that anybody edits.
-func notEditable(data []byte) []byte {
-	return regexp.MustCompile(`(?m)^[ \t]*(?:-e|--editable)(?:[ \t]+|=)`).ReplaceAll(data, nil)
-}
+func notEditable(data []byte) []byte { return editableOption().ReplaceAll(data, nil) }
+
+var editableOption = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*(?:-e|--editable)(?:[ \t]+|=)`)
+})

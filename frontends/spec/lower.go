@@ -12,7 +12,6 @@ import (
 
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec/credential"
-	"github.com/ibuild/ibuild/frontends/uvscript"
 	"github.com/ibuild/ibuild/llb"
 )
 
@@ -41,7 +40,7 @@ type lowering struct {
 	userGiven bool
 	shell     []string // of commands; none is /bin/sh -c
 	gpu       gpu
-	script    *uvscript.Script
+	header    *lowering  // settings of the script that the spec names, see [scriptStart.lowerNamed]
 	pinned    []string   // requirements of the local environment
 	tail      []llb.Step // what the start adds after all layers
 }
@@ -117,9 +116,15 @@ func (l *lowering) findings() error {
 	return l.errs.Err()
 }
 
-// run goes through the image in the order in which it is built, and checks what belongs to it as a whole.
+// run goes through the image in the order in which it is built, and checks it.
 func (l *lowering) run() {
 	l.build()
+	l.checkScript()
+	l.check()
+}
+
+// check checks what belongs to the image as a whole.
+func (l *lowering) check() {
 	l.checkSecrets()
 	l.checkName()
 	l.checkAccelerator()
@@ -131,23 +136,37 @@ func (l *lowering) run() {
 
 // build adds the steps of the image.
 func (l *lowering) build() {
-	l.targets = map[string]goal{}
+	l.begin()
+	early := l.early()
+	l.lowerLayers(0, early)
+	l.lowerPackages()
+	l.lowerLayers(early, len(l.img.layers))
+	l.end()
+}
+
+// begin adds the base and what goes right above it.
+func (l *lowering) begin() {
+	if l.targets == nil {
+		l.targets = map[string]goal{}
+	}
 	l.addSource()
 	l.lowerStart()
 	l.chooseGPU()
-	early := l.early()
-	for i, layer := range l.img.layers {
-		if i == early {
-			l.lowerPackages()
-		}
-		l.index = i
-		l.layer, l.where = layer.mark(), fmt.Sprintf("layer %d (%s)", i+1, layer.kind())
+}
+
+// lowerLayers adds the layers from first up to before end.
+func (l *lowering) lowerLayers(first, end int) {
+	for i, layer := range l.img.layers[first:end] {
+		l.index = first + i
+		l.layer, l.where = layer.mark(), fmt.Sprintf("layer %d (%s)", l.index+1, layer.kind())
 		layer.lower(l)
 	}
 	l.layer, l.where = mark{}, ""
-	if early == len(l.img.layers) {
-		l.lowerPackages()
-	}
+}
+
+// end adds what comes after all layers.
+func (l *lowering) end() {
+	l.endScript()
 	l.steps = append(l.steps, l.tail...)
 	if l.debianUser() && !l.userGiven {
 		l.steps = append(l.steps, llb.User{Name: llb.DefaultUser})

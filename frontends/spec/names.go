@@ -96,7 +96,9 @@ func (l *lowering) checkTools() {
 	l.tools.UVImage = cmp.Or(t.UVImage, l.tools.UVImage)
 	l.tools.MicromambaImage = cmp.Or(t.MicromambaImage, l.tools.MicromambaImage)
 	l.tools.PixiImage = cmp.Or(t.PixiImage, l.tools.PixiImage)
-	if l.img.tagFormat != "" {
+	if l.img.tagFormat != "" && l.img.tag != "" {
+		l.fail(m.at("tag_format"), "tag and tag_format both say what the tag is", "keep one of them")
+	} else if l.img.tagFormat != "" {
 		if err := llb.CheckTagFormat(l.img.tagFormat); err != nil {
 			l.fail(m.at("tag_format"), err.Error(), "write e.g. {spec_hash}-dev")
 		}

@@ -209,7 +209,10 @@ func (f *flat) image() Image {
 	img.layers = append(img.layers, f.copies...)
 	f.addBundle(&img)
 	add(f.user)
-	img.startSecrets = f.forSteps["script"]
+	if s, ok := img.start.(scriptStart); ok {
+		s.Secrets = union(s.Secrets, f.forSteps["script"])
+		img.start = s
+	}
 	if f.indexAt != nil && f.pip.mark().line == 0 {
 		f.fail(f.indexAt, f.indexAt.Value+" has no effect without packages or requirements", "layers have an index_url of their own")
 	}

@@ -25,10 +25,10 @@ func (f *flat) startFields(t table) []field {
 		}}
 	}
 	var d dockerfileStart
-	var p pixiStart
+	var uv scriptStart
+	pixi := scriptStart{pixi: true}
 	var e environmentStart
 	var tf tensorflowStart
-	script := ""
 	return []field{
 		{name: "base_image", doc: `"debian", a reference, the path of another spec (./base.yaml), or a spec`,
 			form: eitherForm(textForm(), form{"$ref": "#"}), set: func(k, v *yaml.Node) {
@@ -37,13 +37,8 @@ func (f *flat) startFields(t table) []field {
 				}
 			}},
 		with("dockerfile", "a Dockerfile, which says all of the image", &d, func() { f.img.start = d }),
-		{inLayer: true, name: "uv_script", doc: "a Python script with a PEP 723 header", form: textForm(), set: func(k, v *yaml.Node) {
-			if begin(k, v) {
-				t.text("uv_script", "", &script).set(k, v)
-				f.img.start = scriptStart{file: script}
-			}
-		}},
-		with("pixi_script", "a Python script whose header has [tool.pixi]", &p, func() { f.img.start = p }),
+		with("uv_script", "a Python script with a PEP 723 header: its path, or a mapping", &uv, func() { f.img.start = uv }),
+		with("pixi_script", "a Python script whose header has [tool.pixi]: its path, or a mapping", &pixi, func() { f.img.start = pixi }),
 		with("from_env", "packages in the versions that the caller's Python has", &e, func() { f.img.start = e }),
 		with("tensorflow_cloud", "tensorflow_cloud's DockerConfig", &tf, func() { f.img.start = tf }),
 	}

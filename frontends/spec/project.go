@@ -152,7 +152,8 @@ func (l *lowering) localMount(dir, name string, at mark) (llb.Mount, bool) {
 	if !l.img.allFiles {
 		m.Exclude = append(m.Exclude, StandardIgnores()...)
 	}
-	if real == "." && len(l.src.Data) > 0 && !l.src.Stdin && !strings.ContainsAny(l.src.Base(), `*?[]\!#`) {
+	script, _ := l.img.start.(scriptStart)
+	if real == "." && script.given == nil && len(l.src.Data) > 0 && !l.src.Stdin && !strings.ContainsAny(l.src.Base(), `*?[]\!#`) {
 		m.Exclude = append(m.Exclude, l.src.Base()) // the spec itself is no part of a package
 	}
 	return m, true

@@ -10,7 +10,6 @@ import (
 	"github.com/ibuild/ibuild/frontends/spec/credential"
 	"github.com/ibuild/ibuild/frontends/spec/project"
 	"github.com/ibuild/ibuild/llb"
-	"github.com/moby/buildkit/util/suggest"
 )
 
 // Secret declares a secret, and how layers see it that name no more than its id.
@@ -186,7 +185,7 @@ func (l *lowering) declared(s SecretMount, at mark) (SecretMount, Secret) {
 	}
 	if len(ids) > 0 {
 		hint := "add it there"
-		if near, ok := suggest.Search(s.ID, ids, true); ok {
+		if near, ok := closest(s.ID, ids); ok {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		l.fail(at, fmt.Sprintf("the secret %q is not in the list of secrets", s.ID), hint)

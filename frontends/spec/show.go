@@ -2,7 +2,6 @@ package spec
 
 import (
 	"bytes"
-	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -95,9 +94,6 @@ func (img Image) secretsNode() *yaml.Node {
 	out := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 	for _, s := range img.secrets {
 		n := encodeFields(s.fields(table{marks: marks{}}))
-		if slices.ContainsFunc(img.startSecrets, func(m SecretMount) bool { return m.ID == s.ID }) {
-			n.Content = append(n.Content, textNode("for"), listNode([]string{"script"}))
-		}
 		if len(n.Content) == 2 {
 			n = stringNode(s.ID)
 		}

@@ -219,3 +219,24 @@ func hasType(types, value any) bool {
 	}
 	return false
 }
+
+// A reference that would be read as ibuild's own base, or as a file, is written in full.
+func TestReferencesAreReadAgain(t *testing.T) {
+	for ref, want := range map[string]string{
+		"debian": "docker.io/library/debian:latest", "debian:12": "debian:12", "scratch": "scratch", "registry.example/app.yaml": "registry.example/app.yaml:latest",
+		"app:v1.yaml": "app:v1.yaml", "h:5000/a.yaml": "h:5000/a.yaml:latest", "app.yml": "docker.io/library/app.yml:latest", "h:5000/a": "h:5000/a",
+	} {
+		data, err := From(ref).YAML()
+		if err != nil || string(data) != "base_image: "+want+"\n" {
+			t.Errorf("%s is written as %s (%v)", ref, data, err)
+		}
+		img, err := Parse(source.Source{Data: data})
+		if err != nil {
+			t.Errorf("%s: %v", data, err)
+			continue
+		}
+		if _, ok := img.start.(existing); !ok {
+			t.Errorf("%s is read as %T", data, img.start)
+		}
+	}
+}

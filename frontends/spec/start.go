@@ -58,15 +58,13 @@ func (l *lowering) lowerPythonExec() {
 	l.steps = append(l.steps, llb.PythonVenv(python, l.lines(at))...)
 }
 
+// A start that chooses the Python says who does.
+type choosing interface{ choosesPython() string }
+
 // pythonHint says how the Python of another start is chosen.
 func pythonHint(s start) string {
-	switch s.(type) {
-	case pixiStart:
-		return "remove it; pixi installs the Python that the script's header asks for"
-	case scriptStart:
-		return "remove it; requires-python in the script's header says which Python"
-	case environmentStart:
-		return "remove it; from_env takes the Python of the environment"
+	if c, ok := s.(choosing); ok {
+		return "remove it; " + c.choosesPython()
 	}
 	return "remove it, or name a base_image that has this Python"
 }
@@ -81,7 +79,11 @@ func (l *lowering) lowerPackages() {
 // debianUser says that the image's user is the one that ibuild's own base makes. An image on top of
 // another spec keeps that one's.
 func (l *lowering) debianUser() bool {
-	_, based := l.img.start.(parentStart)
+	start := l.img.start
+	if s, ok := start.(scriptStart); ok {
+		start = s.base
+	}
+	_, based := start.(parentStart)
 	return l.debian && !based
 }
 
@@ -115,8 +117,15 @@ func (l *lowering) lowerDebian(python string, at mark) {
 // existing starts from an image that is there.
 type existing struct{ ref string }
 
-func (e existing) kind() string     { return "base_image" }
-func (e existing) yaml() *yaml.Node { return textNode(e.ref) }
+func (e existing) kind() string { return "base_image" }
+
+// yaml writes a reference in full where the short one would be read as something else.
+func (e existing) yaml() *yaml.Node {
+	if named, err := reference.ParseNormalizedNamed(e.ref); err == nil && (e.ref == "debian" || isFile(e.ref)) {
+		return textNode(reference.TagNameOnly(named).String())
+	}
+	return textNode(e.ref)
+}
 
 func (e existing) lower(l *lowering) {
 	at := l.img.marks.at("base_image")
@@ -138,11 +147,12 @@ func (e existing) lower(l *lowering) {
 	l.lowerCertificates()
 }
 
-// isFile says whether a base is meant to be a file rather than a reference.
+// isFile says whether a base is meant to be a file rather than a reference, which may end like one in its
+// tag: app:v1.yaml.
 func isFile(base string) bool {
 	ext := path.Ext(base)
 	return strings.HasPrefix(base, "./") || strings.HasPrefix(base, "../") || strings.HasPrefix(base, "/") ||
-		ext == ".yaml" || ext == ".yml"
+		(ext == ".yaml" || ext == ".yml") && !strings.Contains(path.Base(base), ":")
 }
 
 // checkReference wants an image reference, or nothing.

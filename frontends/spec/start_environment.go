@@ -34,6 +34,10 @@ func FromEnvironment(interpreter string, packages ...string) Image {
 func (e environmentStart) kind() string     { return "from_env" }
 func (e environmentStart) yaml() *yaml.Node { return encode(&e) }
 
+func (e environmentStart) choosesPython() string {
+	return "from_env takes the Python of the environment"
+}
+
 func (e *environmentStart) short(t table) field {
 	return t.texts("packages", "packages that are installed in the version that the caller's Python has", &e.Packages)
 }
@@ -49,6 +53,18 @@ for d in importlib.metadata.distributions():
         found[name] = {"version": d.version, "url": d.read_text("direct_url.json") or ""}
 print(json.dumps({"python": "%d.%d" % sys.version_info[:2], "packages": found}))`
 
+// bounded keeps as much of what is written to it as an interpreter can have to say.
+type bounded []byte
+
+func (b *bounded) Write(p []byte) (int, error) {
+	const most = 16 << 20
+	if len(*b)+len(p) > most {
+		return 0, fmt.Errorf("it prints more than %d MiB", most>>20)
+	}
+	*b = append(*b, p...)
+	return len(p), nil
+}
+
 // environment is what an interpreter has installed.
 type environment struct {
 	Python   string `json:"python"`
@@ -58,7 +74,7 @@ type environment struct {
 	} `json:"packages"`
 }
 
-// readEnvironment asks the interpreter.
+// read asks the interpreter.
 func (e environmentStart) read() (environment, error) {
 	var out environment
 	var program string
@@ -77,13 +93,13 @@ func (e environmentStart) read() (environment, error) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	cmd := exec.CommandContext(ctx, program, "-I", "-c", listInstalled)
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
-	data, err := cmd.Output()
-	if err != nil {
-		return out, fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(complaint.String()))
+	cmd.WaitDelay = time.Second // for what it may have started
+	var answer, complaint bounded
+	cmd.Stdout, cmd.Stderr = &answer, &complaint
+	if err := cmd.Run(); err != nil {
+		return out, fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(complaint)))
 	}
-	return out, json.Unmarshal(data, &out)
+	return out, json.Unmarshal(answer, &out)
 }
 
 func (e environmentStart) lower(l *lowering) {
@@ -131,6 +147,10 @@ func (e environmentStart) pin(l *lowering, env environment, at mark) []string {
 			continue
 		}
 		p := env.Packages[name]
+		if p.Version == "" {
+			l.fail(at, fmt.Sprintf("from_env: the version of %q cannot be read", r.Name), "install it again")
+			continue
+		}
 		if p.URL != "" {
 			l.fail(at, fmt.Sprintf("from_env: %q was not installed from an index", r.Name), "bring it as a requirement of its own (a local folder, a wheel, or a URL) in packages")
 			continue

@@ -7,7 +7,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -18,21 +17,29 @@ import (
 )
 
 // scriptStart starts from a Python script with a PEP 723 header: the Debian base with the Python that the
-// header asks for, its dependencies, and, after all layers, the script itself as the entry point.
+// header asks for, or the base_image of its [tool.ibuild], which has the right one; its dependencies; and, after
+// all layers, the script itself as the entry point.
 type scriptStart struct {
-	file  string           // relative to the spec's folder
+	File    string        // relative to the spec's folder
+	Secrets []SecretMount // of the step that installs the dependencies
+	pixi    bool          // it is pixi that installs, not uv
+
 	given *uvscript.Script // the script itself, when it is what is built
 	// text says that the script is not a file of the folder, so that it is written from the definition.
 	text   bool
-	kindOf string // for people; "" is "uv script"
+	kindOf string  // for people; "" is "uv script"
+	base   start   // base_image of [tool.ibuild]; nil is the Debian base
+	named  *naming // nil: no spec names the script, or it has not been read yet
 }
 
 // UVScript starts from a Python script with a PEP 723 header, a path in the folder that the image is planned
 // with. The header decides the Python and the packages, [tool.ibuild] in it adds to the image, and the
 // script is the entry point. Its dependencies are installed after the leading apt, env and workdir layers, in
 // a step that mounts the secrets.
+//
+// What [tool.ibuild] says comes before what the image itself says, which so has the last word.
 func UVScript(file string, secrets ...SecretMount) Image {
-	return Image{start: scriptStart{file: file}, startSecrets: slices.Clone(secrets)}
+	return Image{start: scriptStart{File: file, Secrets: slices.Clone(secrets)}}
 }
 
 // LoadScript makes the plan of the image that runs a uv script. The error is source.Errors.
@@ -51,7 +58,9 @@ func ParseScript(src source.Source) (Image, error) {
 	errs.Collect(err)
 	img, found := scriptImage(s)
 	errs = append(errs, found...)
-	img.start = scriptStart{given: &s, text: src.Stdin}
+	start := img.start.(scriptStart)
+	start.given, start.text = &s, src.Stdin
+	img.start, img.text = start, &src
 	return img, errs.Err()
 }
 
@@ -71,144 +80,130 @@ func LoadGenerated(src source.Source, kind, name string) (*llb.Plan, error) {
 	return img.Plan(src)
 }
 
-// scriptImage is what [tool.ibuild] says.
-func scriptImage(s uvscript.Script) (Image, source.Errors) {
-	if s.Settings == nil {
-		return Image{marks: marks{}}, nil
-	}
-	r := &reader{src: s.Source}
-	f := &flat{reader: r, img: Image{marks: marks{}}}
-	r.mapping(s.Settings, "[tool.ibuild]", f.scriptFields(), nil)
-	return f.image(), r.errs
-}
-
-// scriptFields are the flat fields that a script's header may have: what says where an image starts is the
-// header's own business, but for a base with the right Python in it.
-func (f *flat) scriptFields() []field {
-	var out []field
-	for _, field := range f.fields() {
-		switch field.name {
-		case "python_version", "dockerfile", "uv_script", "pixi_script", "from_env", "tensorflow_cloud", "entrypoint":
-			continue
-		}
-		out = append(out, field)
-	}
-	return out
-}
-
 func (s scriptStart) kindName() string { return cmp.Or(s.kindOf, "uv script") }
-func (s scriptStart) kind() string     { return "uv_script" }
-func (s scriptStart) yaml() *yaml.Node { return textNode(cmp.Or(s.file, s.name())) }
+
+func (s scriptStart) kind() string {
+	if s.pixi {
+		return "pixi_script"
+	}
+	return "uv_script"
+}
+
+func (s scriptStart) yaml() *yaml.Node {
+	s.File = cmp.Or(s.File, s.name())
+	return encode(&s)
+}
+
+func (s *scriptStart) short(t table) field { return t.text("file", "path of the script", &s.File) }
+
+func (s *scriptStart) fields(t table) []field {
+	return []field{s.short(t), t.secrets(&s.Secrets)}
+}
+
+func (s *scriptStart) lacks() (msg, hint string) {
+	if s.File != "" {
+		return "", ""
+	}
+	return "names no file", "add file: the path of the script"
+}
+
+func (s scriptStart) choosesPython() string {
+	switch {
+	case s.base != nil:
+		return "the base_image of the script's header has the Python"
+	case s.pixi:
+		return "pixi installs the Python that the script's header asks for"
+	}
+	return "requires-python in the script's header says which Python"
+}
 
 // name is the script's file name in the image.
 func (s scriptStart) name() string {
 	if s.given != nil {
 		return s.given.Name
 	}
-	return path.Base(s.file)
-}
-
-// script is the script, read; nil after a finding, or when only the disk could tell.
-func (s scriptStart) script(l *lowering) *uvscript.Script {
-	if s.given != nil {
-		return s.given
-	}
-	at := l.img.marks.at("uv_script")
-	if !l.checkSource(s.file, at) || l.folder == nil {
-		return nil
-	}
-	if path.Ext(s.file) != ".py" {
-		l.fail(at, "uv_script: "+quoted(s.file)+" does not end in .py", "name a Python script")
-		return nil
-	}
-	real, dir, ok := l.find(s.file, at)
-	if !ok {
-		return nil
-	}
-	if dir {
-		l.fail(at, "uv_script: "+quoted(s.file)+" is a folder", "name a Python script")
-		return nil
-	}
-	src, err := source.Read(filepath.Join(l.folder.dir, filepath.FromSlash(real)), source.ScriptLimit)
-	src.Name = l.folder.show(s.file)
-	if err == nil {
-		src.Dir = filepath.Dir(filepath.Join(l.folder.dir, filepath.FromSlash(real)))
-		var read uvscript.Script
-		if read, err = uvscript.Read(src); err == nil {
-			return &read
-		}
-	}
-	l.errs.Collect(err)
-	return nil
+	return path.Base(s.File)
 }
 
 func (s scriptStart) lower(l *lowering) {
-	script := s.script(l)
-	if script == nil {
+	if s.given == nil {
+		s.lowerNamed(l)
 		return
 	}
-	at := mark{line: script.First, last: script.Last}
-	if script.PythonLine > 0 {
-		at = mark{line: script.PythonLine, last: script.PythonLine}
+	program, dst := "python", path.Join(llb.DefaultHome, s.name())
+	switch {
+	case s.base == nil:
+		at := s.header()
+		if line := s.given.PythonLine; line > 0 {
+			at = mark{line: line, last: line}
+		}
+		l.lowerDebian(s.given.Python, at)
+	case s.base == existing{ref: scratch}:
+		l.fail(l.img.marks.at("base_image"), "base_image: scratch has no Python to run the script", "name an image that has one")
+		return
+	default:
+		s.base.lower(l)
+		if !l.debian {
+			program, dst = "python3", s.name() // in the base's own workdir; not every base knows a "python"
+		}
 	}
-	if s.given == nil {
-		at = l.img.marks.at("uv_script")
-	}
-	l.script = script
-	l.lowerDebian(script.Python, at)
-	dst := path.Join(llb.DefaultHome, s.name())
-	code, ok := s.code(l, script, dst)
+	code, ok := s.code(l, dst)
 	if !ok {
 		return
 	}
 	l.tail = []llb.Step{code}
 	if !l.img.entrypoint.set {
-		l.tail = append(l.tail, llb.Entrypoint{Args: []string{"python", dst}})
+		l.tail = append(l.tail, llb.Entrypoint{Args: []string{program, dst}})
 	}
 }
 
+// header is where the script has its header.
+func (s scriptStart) header() mark { return mark{line: s.given.First, last: s.given.Last} }
+
 // lowerPackages installs what the header asks for.
 func (s scriptStart) lowerPackages(l *lowering) {
-	mounts, env := l.mounts(l.img.startSecrets)
-	if l.script == nil {
+	if s.given == nil {
+		l.lowerScript()
 		return
 	}
-	at := mark{line: l.script.First, last: l.script.Last}
-	if s.given == nil {
-		at = l.img.marks.at("uv_script")
+	mounts, env := l.mounts(s.Secrets)
+	if s.named != nil {
+		mounts, env = s.named.mounts(mounts), append(env, s.named.env...)
 	}
-	step := llb.UVScript(l.script.Header, l.script.Lock, l.lines(at), slices.Concat(s.locals(l), mounts)...)
+	if s.pixi {
+		s.pixiPackages(l, mounts, env)
+		return
+	}
+	step := llb.UVScript(s.given.Header, s.given.Lock, l.lines(s.header()), slices.Concat(s.locals(l), mounts)...)
 	step.Env = append(step.Env, env...)
 	l.steps = append(l.steps, step)
 }
 
 // locals show the packages in the script's folder to the step, beside the header.
 func (s scriptStart) locals(l *lowering) []llb.Mount {
-	var out []llb.Mount
-	for _, p := range l.script.Locals {
-		m := llb.Mount{Kind: llb.LocalMount, Target: path.Join(llb.ScriptDir, p.Path), Local: l.local(l.script.Source.Dir), Source: path.Clean(p.Path)}
-		m.File = p.Kind == python.Wheel || p.Kind == python.Sdist
-		if m.Scratch = !m.File; m.Scratch && !l.img.allFiles {
-			m.Exclude = StandardIgnores()
-		}
-		if !slices.ContainsFunc(out, func(o llb.Mount) bool { return o.Target == m.Target }) {
-			out = append(out, m)
-		}
+	if l.folder == nil {
+		return nil
 	}
-	return out
+	var list []python.Local
+	for _, p := range s.given.Locals {
+		p.Path = path.Clean(p.Path)
+		list = append(list, p)
+	}
+	return l.localMounts(llb.ScriptDir, list, s.header())
 }
 
 // code is the step that brings the script itself. One that is no file of a folder is a part of the
 // definition. A link is followed here: the builder would bring the link.
-func (s scriptStart) code(l *lowering, script *uvscript.Script, dst string) (llb.Step, bool) {
+func (s scriptStart) code(l *lowering, dst string) (llb.Step, bool) {
+	script := s.given
 	title := "script: " + s.name()
 	if s.text || script.Source.Stdin {
 		return llb.WriteFile{Title: title, Dst: dst, Data: script.Source.Data}, true
 	}
-	dir, base := script.Source.Dir, script.Source.Base()
-	if s.given == nil {
-		base = filepath.Base(s.file)
+	if s.named != nil {
+		return llb.Copy{Title: title, Local: s.named.local, Src: s.named.real, Dst: dst}, true
 	}
+	dir, base := script.Source.Dir, script.Source.Base()
 	if info, err := os.Lstat(filepath.Join(dir, base)); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		target, err := filepath.EvalSymlinks(filepath.Join(dir, base))
 		if err != nil {
@@ -220,5 +215,3 @@ func (s scriptStart) code(l *lowering, script *uvscript.Script, dst string) (llb
 	}
 	return llb.Copy{Title: title, Local: l.local(dir), Src: base, Dst: dst}, true
 }
-
-func quoted(s string) string { return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"` }

@@ -129,7 +129,7 @@ func (p parentStart) hideText(l *lowering, before int, at mark) {
 	found := len(l.errs) - before
 	l.errs = l.errs[:before]
 	name := l.folder.show(path.Clean(p.file))
-	l.fail(at, fmt.Sprintf("base_image: the spec %q has %d findings", name, found), "see ibuild spec validate "+name)
+	l.fail(at, fmt.Sprintf("base_image: the spec %q is not right (findings: %d)", name, found), "see ibuild spec validate "+name)
 }
 
 // circle says whether a finding shows nothing of a file's text.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -240,15 +241,27 @@ func textNode(s string) *yaml.Node {
 	return stringNode(s)
 }
 
-// stringNode quotes what YAML would take for something else than a text.
+// stringNode quotes what YAML would take for something else than a text, or change: the library writes
+// line breaks other than \n, tabs, and space at the edges of lines, in ways that are read as another text.
 func stringNode(s string) *yaml.Node {
 	n := &yaml.Node{}
 	n.SetString(s)
-	if strings.Contains(s, "\n") && n.Style == 0 {
+	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+	for i, line := range lines {
+		edge := i == 0 || i == len(lines)-1
+		if edge && line == "" || i == 0 && strings.HasPrefix(line, " ") || strings.HasSuffix(line, " ") || strings.ContainsFunc(line, notPrinted) {
+			n.Style = yaml.DoubleQuotedStyle
+			return n
+		}
+	}
+	if strings.Contains(s, "\n") {
 		n.Style = yaml.LiteralStyle
 	}
 	return n
 }
+
+// notPrinted is true for control characters and all spaces but the common one.
+func notPrinted(r rune) bool { return !unicode.IsPrint(r) }
 
 // listNode is nil for no list; one that is empty is written.
 func listNode(list []string) *yaml.Node {

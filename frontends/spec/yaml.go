@@ -150,13 +150,22 @@ func keyHint(name string, names, later []string) string {
 			return fmt.Sprintf("did you mean %q?", o)
 		}
 	}
-	if near, ok := suggest.Search(plain, options, true); ok {
+	if near, ok := closest(plain, options); ok {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if len(names) <= 10 {
 		return "the keys are " + strings.Join(names, ", ")
 	}
 	return "see docs/spec.md for the keys"
+}
+
+// closest is what was probably meant. Long texts and long lists are not compared: that takes the time of
+// their product, for every finding.
+func closest(text string, options []string) (string, bool) {
+	if len(text) > 64 || len(options) > 100 {
+		return "", false
+	}
+	return suggest.Search(text, options, true)
 }
 
 // pairs goes through a mapping: keys are texts, each there once.

@@ -5,7 +5,12 @@
 // The steps, in order: the Debian Python base with the newest supported Python that requires-python
 // allows; one step that installs the dependencies, given the header alone (and the lock), so that a
 // change of the script's body is none of its business; the script itself as /home/app/<name> (script.py
-// when it came from standard input); the entry point; the user "app".
+// when it came from standard input); the entry point; the user "app". Where [tool.ibuild] has a base_image, the
+// image starts from that one and keeps its user and workdir: the dependencies go into the virtual environment
+// that it has by VIRTUAL_ENV, or into its own python3, beside what is there, and the script goes into its
+// workdir. Whether its Python meets requires-python is for uv to say, in the step.
+//
+// Package spec makes the steps; here the header is read, checked, and its settings handed on as YAML.
 //
 // # Which block is the header
 //

@@ -37,15 +37,18 @@ type check struct {
 	block  block
 	parser *unstable.Parser
 	toml   []byte
+	index  index
 	pixi   bool // it is pixi that installs
 	errs   source.Errors
 	out    header
 	own    settings
+	unmet  *source.Error // no supported Python meets requires-python
 }
 
 // readHeader parses and checks the embedded document, for pixi or for uv.
 func readHeader(src source.Source, b block, pixi bool) (header, error) {
 	c := &check{src: src, block: b, toml: b.toml(), parser: &unstable.Parser{}, pixi: pixi}
+	c.index = newIndex(c.toml)
 	c.out.python = llb.PythonVersions()[0]
 	if err := python.CheckTOML(c.toml); err != nil {
 		c.failAt(1, 1, err.Error(), "")
@@ -59,12 +62,17 @@ func readHeader(src source.Source, b block, pixi bool) (header, error) {
 	c.own.c = c
 	c.walk()
 	c.out.settings = c.own.root
+	if _, based := c.own.values[c.own.root]["base_image"]; c.unmet != nil && !based { // which has a Python of its own
+		c.errs = append(c.errs, c.unmet)
+	}
 	return c.out, c.findings()
 }
 
 func (c *check) findings() error {
-	credential.MaskErrors(c.errs)
-	return c.errs.Err()
+	var shown source.Errors
+	shown.Collect(c.errs.Err()) // masking costs time, and not all of many findings are shown
+	credential.MaskErrors(shown)
+	return shown.Err()
 }
 
 func (c *check) syntax(err error) {
@@ -206,7 +214,7 @@ func (c *check) requiresPython(key, v *unstable.Node) {
 		return // which has Pythons of its own
 	}
 	if !ok {
-		c.failNode(v, 0, fmt.Sprintf("no supported Python meets requires-python = %q", text),
+		c.unmet = c.finding(v, 0, fmt.Sprintf("no supported Python meets requires-python = %q", text),
 			"supported are the newest patch releases of "+strings.Join(supported, ", "))
 		return
 	}
@@ -299,14 +307,21 @@ func (c *check) passwords(v *unstable.Node) {
 
 // place is where a node is in the script, offset bytes after its beginning.
 func (c *check) place(n *unstable.Node, offset int) (line, column int) {
-	at := min(int(n.Raw.Offset)+offset, len(c.toml))
-	head := string(c.toml[:at])
-	return c.block.place(strings.Count(head, "\n")+1, at-strings.LastIndexByte(head, '\n'))
+	at, characters := c.index.position(int(n.Raw.Offset) + offset)
+	text := at + 1 // the opening line is not in the document
+	if text >= len(c.block.lines)-1 {
+		return c.block.last, 1
+	}
+	return c.block.first + text, prefix(c.block.lines[text]) + characters + 1
 }
 
 func (c *check) failNode(n *unstable.Node, offset int, msg, hint string) {
+	c.errs = append(c.errs, c.finding(n, offset, msg, hint))
+}
+
+func (c *check) finding(n *unstable.Node, offset int, msg, hint string) *source.Error {
 	line, column := c.place(n, offset)
-	c.errs = append(c.errs, &source.Error{File: c.src.Name, Line: line, Column: column, Msg: msg, Hint: hint, Data: c.src.Data})
+	return &source.Error{File: c.src.Name, Line: line, Column: column, Msg: msg, Hint: hint, Data: c.src.Data}
 }
 
 // failAt takes a position in the embedded document.

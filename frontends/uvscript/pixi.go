@@ -3,6 +3,7 @@ package uvscript
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -17,11 +18,11 @@ import (
 // ReadPixi reads a script whose header has [tool.pixi], as pixi 0.76 and later run them
 // (https://pixi.prefix.dev/latest/python/scripts/), and checks it. In what it returns, Header is the pixi.toml
 // that says the same, Lock is <script>.pixi.lock, and Python that of the base image, the newest where none meets
-// requires-python. The error is source.Errors.
+// requires-python. dir is the script's folder, as for [ReadIn]. The error is source.Errors.
 //
 // dependencies are packages of PyPI and requires-python is the conda package of Python, unless [tool.pixi]
 // itself says which version of either it wants. A header with no word about Python gets none for that alone.
-func ReadPixi(src source.Source) (Script, error) {
+func ReadPixi(dir fs.FS, src source.Source) (Script, error) {
 	b, err := find(src)
 	if err != nil {
 		return Script{}, err
@@ -31,7 +32,7 @@ func ReadPixi(src source.Source) (Script, error) {
 	errs.Collect(err)
 	s := Script{Source: src, Name: src.Base(), First: b.first, Last: b.last, Python: h.python, PythonLine: h.pythonLine, Settings: h.settings}
 	errs.Collect(s.checkName())
-	s.Lock, err = s.readLock(".pixi.lock", "pixi lock --script")
+	s.Lock, err = s.readLock(dir, ".pixi.lock", "pixi lock --script")
 	errs.Collect(err)
 	if len(errs) > 0 {
 		return s, errs

@@ -46,7 +46,7 @@ func TestPixiManifest(t *testing.T) {
 		"said by the header": {"[tool.pixi.project]\nname = 'x'\nchannels = []\nplatforms = ['linux-64']\n[tool.other]\nx = 1\n",
 			"[project]\nchannels = []\nname = 'x'\nplatforms = ['linux-64']\n", false},
 	} {
-		s, err := ReadPixi(pixiSource(t, c.header))
+		s, err := ReadPixi(nil, pixiSource(t, c.header))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -60,19 +60,19 @@ func TestPixiManifest(t *testing.T) {
 // TestPixiLock is the file that pixi lock --script writes.
 func TestPixiLock(t *testing.T) {
 	src := pixiSource(t, "[tool.pixi]\n")
-	if s, err := ReadPixi(src); err != nil || s.Lock != nil {
+	if s, err := ReadPixi(os.DirFS(src.Dir), src); err != nil || s.Lock != nil {
 		t.Errorf("%q, %v", s.Lock, err)
 	}
 	if err := os.WriteFile(filepath.Join(src.Dir, "s.py.pixi.lock"), []byte("version: 6\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := ReadPixi(src); err != nil || string(s.Lock) != "version: 6\n" {
+	if s, err := ReadPixi(os.DirFS(src.Dir), src); err != nil || string(s.Lock) != "version: 6\n" {
 		t.Errorf("%q, %v", s.Lock, err)
 	}
 	if err := os.WriteFile(filepath.Join(src.Dir, "s.py.pixi.lock"), []byte("url: https://u:geheim@h/c\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadPixi(src); err == nil || strings.Contains(err.Error(), "geheim") || !strings.Contains(err.Error(), "s.py.pixi.lock") {
+	if _, err := ReadPixi(os.DirFS(src.Dir), src); err == nil || strings.Contains(err.Error(), "geheim") || !strings.Contains(err.Error(), "s.py.pixi.lock") {
 		t.Errorf("%v", err)
 	}
 }
@@ -89,7 +89,7 @@ func FuzzReadPixi(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		src := source.Source{Name: "s.py", Dir: "testdata/none"}
 		src.Data = []byte("# /// script\n# " + strings.ReplaceAll(header, "\n", "\n# ") + "\n# ///\n")
-		s, err := ReadPixi(src)
+		s, err := ReadPixi(nil, src)
 		if err == nil && !strings.Contains(string(s.Header), "script") && !strings.Contains(string(s.Header), "name") {
 			t.Errorf("a manifest without a name: %s", s.Header)
 		}

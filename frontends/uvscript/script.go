@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -47,6 +46,17 @@ type Script struct {
 
 // Read reads the script's header and lock, and checks them. The error is source.Errors.
 func Read(src source.Source) (Script, error) {
+	root, err := os.OpenRoot(src.Dir)
+	if err != nil {
+		return ReadIn(nil, src) // it says so when something is needed of the folder
+	}
+	defer root.Close()
+	return ReadIn(root.FS(), src)
+}
+
+// ReadIn is [Read] for a script whose folder is open already. Nothing outside of dir is read; it is nil when there
+// is no folder.
+func ReadIn(dir fs.FS, src source.Source) (Script, error) {
 	b, err := find(src)
 	if err != nil {
 		return Script{}, err
@@ -59,17 +69,17 @@ func Read(src source.Source) (Script, error) {
 		Python: h.python, PythonLine: h.pythonLine, Settings: h.settings,
 	}
 	if src.Stdin {
-		s.Name = stdinScript
+		s.Name = StdinName
 	}
 	errs.Collect(s.checkName())
-	s.Lock, err = s.readLock(".lock", "uv lock --script")
+	s.Lock, err = s.readLock(dir, ".lock", "uv lock --script")
 	errs.Collect(err)
-	errs.Collect(s.readFolder(b, h))
+	errs.Collect(s.readFolder(dir, b, h))
 	return s, errs.Err()
 }
 
-// stdinScript is the name of a script that came without one.
-const stdinScript = "script.py"
+// StdinName is the file name in the image of a script that came without one.
+const StdinName = "script.py"
 
 // Head is the script down to the end of its header: all that steps point at, and no part of its body,
 // so that the environment's definition is the same bytes whatever the body is.
@@ -88,18 +98,16 @@ func (s Script) Head() []byte {
 
 // readFolder looks at what the header needs of the script's folder: whether the lock was made for it, and
 // local packages.
-func (s *Script) readFolder(b block, h header) error {
+func (s *Script) readFolder(dir fs.FS, b block, h header) error {
 	if s.Lock == nil && len(h.paths) == 0 {
 		return nil
 	}
-	var errs source.Errors
-	root, err := os.OpenRoot(s.Source.Dir)
-	if err != nil {
-		return &source.Error{File: s.Source.Name, Msg: "the script's folder cannot be read: " + cause(err).Error(), Err: err}
+	if dir == nil {
+		return &source.Error{File: s.Source.Name, Msg: fmt.Sprintf("the script's folder %q cannot be read", s.Source.Dir)}
 	}
-	defer root.Close()
-	dir := filepath.ToSlash(filepath.Dir(s.Source.Name))
-	tree := python.Tree{FS: root.FS(), Show: func(p string) string { return path.Join(dir, p) }}
+	var errs source.Errors
+	beside := filepath.ToSlash(filepath.Dir(s.Source.Name))
+	tree := python.Tree{FS: dir, Show: func(p string) string { return path.Join(beside, p) }}
 	for _, from := range h.paths {
 		found, err := tree.Resolve(python.LocalRef{Path: from.path, Kind: pathKind(from.path)}, false)
 		var all source.Errors
@@ -143,31 +151,31 @@ func (s Script) checkName() error {
 
 // readLock reads the file that has the script's name and the ending, nil when there is none; command is what
 // writes it.
-func (s Script) readLock(ending, command string) ([]byte, error) {
-	if s.Source.Stdin {
+func (s Script) readLock(dir fs.FS, ending, command string) ([]byte, error) {
+	if s.Source.Stdin || dir == nil {
 		return nil, nil
 	}
 	name := s.Source.Name + ending
 	fail := func(msg, hint string, err error) error {
 		return &source.Error{File: name, Msg: msg, Hint: hint, Err: err}
 	}
-	f, err := os.Open(filepath.Join(s.Source.Dir, s.Source.Base()+ending))
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := fs.Stat(dir, s.Source.Base()+ending)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil && strings.Contains(err.Error(), "escapes"): // os.Root has no error of its own for it
+		return nil, fail("it is a link that leaves the script's folder", "copy the lock into the folder", err)
+	case err != nil:
 		return nil, fail("cannot be read: "+cause(err).Error(), "", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return nil, fail("the lock is not a file", "write it with: "+command+" "+s.Source.Name, nil)
+	case info.Size() > source.LockLimit:
+		return nil, fail(fmt.Sprintf("larger than the limit of %d MiB", source.LockLimit>>20), "", nil)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, source.LockLimit+1))
+	data, err := source.ReadFile(dir, s.Source.Base()+ending, source.LockLimit)
 	switch {
 	case err != nil:
 		return nil, fail("cannot be read: "+cause(err).Error(), "", err)
-	case len(data) > source.LockLimit:
-		return nil, fail(fmt.Sprintf("larger than the limit of %d MiB", source.LockLimit>>20), "", nil)
 	case credential.InURL(string(data)):
 		return nil, fail("the lock has a URL with a password in it, which would end up in the image's cache and history",
 			"give the index a name and its password as a secret, and lock again", nil)

@@ -12,6 +12,8 @@ import (
 type settings struct {
 	c    *check
 	root *yaml.Node // nil as long as there is none
+	// values are those of each mapping by their keys.
+	values map[*yaml.Node]map[string]*yaml.Node
 }
 
 // within says whether a key belongs to [tool.ibuild], and gives the rest of it.
@@ -64,12 +66,7 @@ func (s *settings) begin(at *unstable.Node) {
 
 // child is the mapping or list below a key; in a list it is the last item, as TOML's tables mean it.
 func (s *settings) child(n *yaml.Node, name string, at *unstable.Node, kind yaml.Kind) *yaml.Node {
-	name = yamlKey(name, n == s.root)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value != name {
-			continue
-		}
-		found := n.Content[i+1]
+	if found, ok := s.values[n][yamlKey(name, n == s.root)]; ok {
 		if found.Kind == yaml.SequenceNode && kind == yaml.MappingNode && len(found.Content) > 0 {
 			return found.Content[len(found.Content)-1]
 		}
@@ -84,6 +81,15 @@ func (s *settings) add(n *yaml.Node, name string, at *unstable.Node, value *yaml
 	key := s.node(at, yaml.ScalarNode)
 	key.Tag, key.Value = "!!str", yamlKey(name, n == s.root)
 	n.Content = append(n.Content, key, value)
+	if s.values == nil {
+		s.values = map[*yaml.Node]map[string]*yaml.Node{}
+	}
+	if s.values[n] == nil {
+		s.values[n] = map[string]*yaml.Node{}
+	}
+	if _, twice := s.values[n][key.Value]; !twice { // a-b and a_b: whoever reads the YAML complains
+		s.values[n][key.Value] = value
+	}
 }
 
 // yamlKey is a key as image specs spell it: TOML's are written with dashes by custom. Only those of the

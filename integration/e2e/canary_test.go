@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -148,21 +149,25 @@ func (g *garden) machineIndexes(t *testing.T) map[string]func(guarded) []string 
 	}
 }
 
-// TestCanariesOfTheMachine builds with an index of the machine's that needs a password.
+// TestCanariesOfTheMachine builds with an index of the machine's that needs a password. Specs and Dockerfiles take
+// turns, the other way round with the other engine.
 func TestCanariesOfTheMachine(t *testing.T) {
 	eachGarden(t, func(t *testing.T, g *garden) {
-		for name, env := range g.machineIndexes(t) {
+		ways := g.machineIndexes(t)
+		for i, name := range slices.Sorted(maps.Keys(ways)) {
 			dir := g.source(t, "image.yaml", "python_version: '3.11'\nenv: {N: \""+name+"\"}\npackages: [ibuild-private-hello==1.1]\nentrypoint: [ibuild-private-hello]\n",
 				"Dockerfile", "FROM "+python+"\nENV N=\""+name+"\"\nRUN pip install ibuild-private-hello==1.1\nCMD [\"ibuild-private-hello\"]\n")
-			for _, file := range []string{"image.yaml", "Dockerfile"} {
-				m := guard(t, packageHost(), g.marker.canary("machine-index"))
-				ref := shared.env.Registry.Ref(fmt.Sprintf("canaries/machine-%s:%d", g.name, time.Now().UnixNano()))
-				g.everyCommand(t, ref, env(m), nil, filepath.Join(dir, file))
-				if m.let.Load() == 0 {
-					t.Errorf("%s, %s: the index was not asked with the password", name, file)
-				}
-				prints(t, pull(t, ref, amd64), noOptions, "ibuild-private-hello 1.1\n")
+			file := "Dockerfile"
+			if (i%2 == 0) == g.remote {
+				file = "image.yaml"
 			}
+			m := guard(t, packageHost(), g.marker.canary("machine-index"))
+			ref := shared.env.Registry.Ref(fmt.Sprintf("canaries/machine-%s:%d", g.name, i))
+			g.everyCommand(t, ref, ways[name](m), nil, filepath.Join(dir, file))
+			if m.let.Load() == 0 {
+				t.Errorf("%s, %s: the index was not asked with the password", name, file)
+			}
+			prints(t, pull(t, ref, amd64), noOptions, "ibuild-private-hello 1.1\n")
 		}
 		if notes := g.run(t, 0, nil, "--debug", "doctor"); !strings.Contains(notes.stdout+notes.stderr, "***@127.0.0.1:9") {
 			t.Errorf("nothing is said of the machine's settings:\n%s%s", notes.stdout, notes.stderr)
@@ -293,13 +298,16 @@ func refusedSources(url, text string) map[string][]string {
 // TestCanariesInSources: what has no place in a source is an error that does not show it, however it is asked for.
 func TestCanariesInSources(t *testing.T) {
 	g := plant(t, engineNamed(t, "user"))
-	password := url.QueryEscape(g.marker.canary("source"))
+	password, why := url.QueryEscape(g.marker.canary("source")), regexp.MustCompile(`password|credential|token|without a scheme`)
 	for name, list := range refusedSources("https://ibuild:"+password+"@packages.example.com/simple", g.marker.canary("text")) {
 		t.Run(name, func(t *testing.T) {
 			source := filepath.Join(g.source(t, list...), list[0])
 			for _, args := range [][]string{{"--debug", "build", "-t", "127.0.0.1:1/x"}, {"llb"}, {"lock"}, {"exists"},
 				{"spec", "show"}, {"spec", "validate", "--format", "text"}, {"spec", "validate", "--format", "json"}, {"spec", "validate", "--format", "github"}} {
-				g.run(t, 2, nil, append(args, source)...)
+				o := g.run(t, 2, nil, append(args, source)...)
+				if !why.MatchString(o.stdout + o.stderr) {
+					t.Errorf("%v: it is an error for another reason:\n%s%s", args, o.stdout, o.stderr)
+				}
 			}
 		})
 	}

@@ -39,6 +39,9 @@ func (f *folder) list(dir string) error {
 	}
 	files, folders := map[string][]string{}, map[string]bool{}
 	f.entries[dir] = files
+	if info, err := fs.Stat(f.fsys, dir); err == nil && !info.IsDir() {
+		return nil // a file, whose name a module has without its ending; opened, a pipe would be waited for
+	}
 	opened, err := f.fsys.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -48,8 +51,8 @@ func (f *folder) list(dir string) error {
 	}
 	defer opened.Close()
 	reader, ok := opened.(fs.ReadDirFile)
-	if info, err := opened.Stat(); !ok || err == nil && !info.IsDir() {
-		return nil // a file, whose name a module has without its ending
+	if !ok {
+		return nil
 	}
 	list, err := reader.ReadDir(folderLimit + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -96,14 +99,14 @@ func (f *folder) read(file string) (module, error) {
 	case ok, ext == ".so", ext == ".pyd", ext == ".pxd":
 		return m, nil
 	}
+	if info, err := fs.Stat(f.fsys, file); err == nil && !info.Mode().IsRegular() { // a pipe would be waited for
+		return module{}, source.Errors{{File: file, Msg: "this is not a regular file"}}
+	}
 	opened, err := f.fsys.Open(file)
 	if err != nil {
 		return module{}, unreadable(file, err)
 	}
 	defer opened.Close()
-	if info, err := opened.Stat(); err == nil && !info.Mode().IsRegular() {
-		return module{}, source.Errors{{File: file, Msg: "this is not a regular file"}}
-	}
 	data, err := io.ReadAll(io.LimitReader(opened, source.ScriptLimit+1))
 	if err != nil {
 		return module{}, unreadable(file, err)

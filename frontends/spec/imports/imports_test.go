@@ -10,6 +10,7 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ibuild/ibuild/frontends/source"
 )
@@ -223,4 +224,18 @@ func FuzzFind(f *testing.F) {
 			t.Fatalf("%v", got.Files)
 		}
 	})
+}
+
+// TestPipes: a link to a pipe that nobody writes to, in place of a module and of a package's folder.
+func TestPipes(t *testing.T) {
+	dir, fsys := tree(t, map[string]string{"main.py": "import a", "pkg.py": "import b.x", "a.py": "->pipe", "b": "->pipe"})
+	if err := unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Skip(err)
+	}
+	if _, err := Find(fsys, []string{"main.py"}, nil); err == nil || err.Error() != "a.py: this is not a regular file" {
+		t.Errorf("%v", err)
+	}
+	if _, err := Find(fsys, []string{"pkg.py"}, nil); err != nil {
+		t.Errorf("%v", err)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -112,25 +111,7 @@ func (r *reading) addText(name string, data []byte) {
 
 // ReadFile reads one regular file of the tree, at most limit bytes of it.
 func (t Tree) ReadFile(name string, limit int64) ([]byte, error) {
-	f, err := t.FS.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, errors.New("it is a folder")
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("it is larger than the limit of %d MiB", limit>>20)
-	}
-	return data, err
+	return source.ReadFile(t.FS, name, limit)
 }
 
 // logicalLine is a line with its continuations and without its comment.
