@@ -105,7 +105,7 @@ func (e *Engine) makeWith(ctx context.Context, choice Choice, req Request) (*Res
 func newBuild(e *Engine, req Request) *build {
 	machine := func() (llb.Machine, error) {
 		m, err := req.Machine()
-		return m.WithCA(req.Plan.CA), err
+		return m.WithCA(req.Plan.CA).WithProxies(req.Plan.Attrs), err
 	}
 	return &build{Engine: e, req: req, asked: req.Outputs, resolver: newResolver(e.Registry, req.Pins), machine: sync.OnceValues(machine)}
 }

@@ -1,6 +1,7 @@
 package llb
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,7 +39,8 @@ func MachineFile(name string) string { return machineDir + name }
 // MachineEnv lists the variables that a Machine can set.
 func MachineEnv() []string {
 	return []string{
-		"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy",
+		"ALL_PROXY", "FTP_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+		"all_proxy", "ftp_proxy", "http_proxy", "https_proxy", "no_proxy",
 		"APT_CONFIG", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
 		"PIP_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_TRUSTED_HOST",
 		"REQUESTS_CA_BUNDLE", "SSL_CERT_FILE",
@@ -63,6 +65,23 @@ func (m Machine) Secrets() map[string][]byte {
 	return out
 }
 
+// WithProxies takes the proxies that a Dockerfile frontend's attributes name (build arguments) in place of the
+// machine's. In a definition a builder would keep them, passwords included, in its history of builds.
+func (m Machine) WithProxies(attrs map[string]string) Machine {
+	env := map[string]string{}
+	maps.Copy(env, m.Env)
+	for _, upper := range []string{"ALL_PROXY", "FTP_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+		lower := strings.ToLower(upper)
+		for _, name := range []string{lower, upper} {
+			if v, ok := attrs["build-arg:"+name]; ok {
+				env[lower], env[upper] = v, v
+			}
+		}
+	}
+	m.Env = env
+	return m
+}
+
 // Apply returns the definition with the machine's settings within reach of every step that executes
 // something. A variable that the step sets by itself stays as it is, unless it names the image's own CA
 // bundle ([SystemCA]): the machine's is there instead. The definition given is not changed.
@@ -75,6 +94,7 @@ func (m Machine) Apply(def *pb.Definition) (*pb.Definition, error) {
 		if ex == nil || ex.Meta == nil {
 			return
 		}
+		ex.Meta.ProxyEnv = nil // see WithProxies
 		for _, name := range MachineEnv() {
 			if _, ca := m.Env[name]; ca {
 				ex.Meta.Env = slices.DeleteFunc(ex.Meta.Env, func(kv string) bool { return kv == name+"="+SystemCA })

@@ -150,9 +150,10 @@ type Pip struct {
 
 // Step is the Exec that installs p.
 func (p Pip) Step() Exec {
-	args := []string{uvPath, "pip", "install"}
+	args, env := []string{uvPath, "pip", "install"}, uvEnv(p.Mounts...)
 	if p.Index != "" {
 		args = append(args, "--default-index", p.Index)
+		env = append(env, "UV_INDEX=") // the machine's further indexes would go before it
 	}
 	for _, x := range p.ExtraIndexes {
 		args = append(args, "--index", x)
@@ -187,7 +188,7 @@ func (p Pip) Step() Exec {
 	}
 	return Exec{
 		Title: title, Lines: p.Lines, Root: true, Kind: kind, Args: args,
-		Env: uvEnv(p.Mounts...), Mounts: append(uvMounts(), p.Mounts...), SystemPython: true, Native: NativeUV,
+		Env: env, Mounts: append(uvMounts(), p.Mounts...), SystemPython: true, Native: NativeUV,
 	}
 }
 

@@ -69,9 +69,8 @@ func runExists(c *cli.Context) error {
 
 // lookup asks for the image of a source, or for one by its name.
 func (h *house) lookup(c *cli.Context, arg string) ([]engine.NamedPresence, error) {
-	e := h.engine("quiet", nil)
 	if _, err := os.Stat(arg); err != nil && arg != "-" {
-		return lookupName(c, e, arg)
+		return lookupName(c, h.engine("quiet", nil), arg)
 	}
 	req, err := load(c, h, arg)
 	if err != nil {
@@ -84,7 +83,7 @@ func (h *house) lookup(c *cli.Context, arg string) ([]engine.NamedPresence, erro
 	if len(req.Outputs.Names)+len(req.Outputs.ByIdentity) == 0 {
 		return nil, &usage{msg: req.Plan.Name + " names no image", hint: "add -t REGISTRY/NAME[:TAG]"}
 	}
-	return e.Lookup(c.Context, req)
+	return h.engine("quiet", nil).Lookup(c.Context, req) // after load, which takes the source's registry_config
 }
 
 func lookupName(c *cli.Context, e *engine.Engine, ref string) ([]engine.NamedPresence, error) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ibuild/ibuild/frontends/source"
+	"github.com/ibuild/ibuild/frontends/spec/credential"
 )
 
 // Notebook is a notebook as a script. It is a value; nobody changes it.
@@ -65,6 +66,7 @@ func (n Notebook) Rewrite(err error) error {
 		}
 		out = append(out, &moved)
 	}
+	credential.MaskErrors(out)
 	return out.Err()
 }
 
@@ -85,6 +87,7 @@ func translate(name string, doc document) (Notebook, error) {
 		t.cell(newCell(name, c), i == 0)
 	}
 	t.settle(newCell(name, cells[0]))
+	credential.MaskErrors(t.errs)
 	if err := t.errs.Err(); err != nil {
 		return Notebook{}, err
 	}

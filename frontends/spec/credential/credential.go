@@ -9,6 +9,7 @@ package credential
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,15 +55,32 @@ func WithoutPassword(text string) string {
 	return u.Redacted()
 }
 
-// Mask replaces the passwords of all URLs, and tokens, in a text that is about to be shown.
+// variablePattern finds what a text sets a variable to, as YAML, TOML, JSON and shells write it: the name goes
+// into group 1, the value into one of the groups after it.
+var variablePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_.-]*)["']?[ \t]*[:=][ \t]*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s,{}\["'][^\s,}]*))`)
+})
+
+// Mask replaces the passwords of all URLs, tokens, and the values of variables whose name says that they are
+// credentials, in a text that is about to be shown.
 func Mask(text []byte) []byte {
 	text = tokenPattern().ReplaceAll(text, []byte("xxxxx"))
-	return urlPattern().ReplaceAllFunc(text, func(m []byte) []byte {
+	text = urlPattern().ReplaceAllFunc(text, func(m []byte) []byte {
 		sub := urlPattern().FindSubmatchIndex(m)
 		if reference(string(m[sub[4]:sub[5]])) {
 			return m
 		}
 		return append(append([]byte(nil), m[:sub[4]]...), "xxxxx@"...)
+	})
+	return variablePattern().ReplaceAllFunc(text, func(m []byte) []byte {
+		sub := variablePattern().FindSubmatchIndex(m)
+		for i := 4; i < len(sub); i += 2 {
+			name := string(m[sub[2]:sub[3]])
+			if sub[i] >= 0 && secretName(name) && InVariable(name, string(m[sub[i]:sub[i+1]])) != "" {
+				return slices.Concat(m[:sub[i]], []byte("xxxxx"), m[sub[i+1]:])
+			}
+		}
+		return m
 	})
 }
 
