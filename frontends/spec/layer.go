@@ -131,7 +131,7 @@ func (f *flat) layerItem(n *yaml.Node) {
 			return
 		}
 	}
-	f.mapping(n, "a layer", fields, nil)
+	f.mapping(n, "a layer", fields)
 }
 
 // flatName is the layer that does what a flat field does.

@@ -56,12 +56,9 @@ func parse(src source.Source) (Image, source.Errors) {
 // image reads one spec: the document, or one that is nested in another.
 func (r *reader) image(n *yaml.Node, what string) (Image, bool) {
 	f := &flat{reader: r, img: Image{marks: marks{}}}
-	r.mapping(n, what, f.fields(), laterFields())
+	r.mapping(n, what, f.fields())
 	return f.image(), r.nodes < maxNodes
 }
-
-// laterFields are keys that the source systems have under another name.
-func laterFields() []string { return nil }
 
 // flat collects the flat fields; [flat.image] puts what they say into order.
 type flat struct {
@@ -140,7 +137,7 @@ func (f *flat) fields() []field {
 		t.text("builder", "the builder that makes the image: local, remote or noop", &img.builder),
 		t.vars("builder_options", "options of that builder", "option", "the value of", &img.builderOptions),
 		{name: "builder_config", doc: "helper images that steps use", form: mappingForm(img.tools.fields(table{marks: marks{}})), set: func(_, v *yaml.Node) {
-			f.mapping(v, "builder_config", img.tools.fields(t), nil)
+			f.mapping(v, "builder_config", img.tools.fields(t))
 		}},
 		t.text("registry_config", "a docker config.json with the credentials to use", &img.registryConfig),
 		t.notFlag("standard_ignores", "false brings VCS folders, caches and virtual environments, too", &img.allFiles),

@@ -58,7 +58,7 @@ func (f *flat) secrets(k, v *yaml.Node) {
 func (f *flat) secret(item *yaml.Node, s *Secret) {
 	m := marks{}
 	var steps []string
-	f.mapping(item, "a secret", append(s.fields(table{f.reader, m}), f.forField(m, &steps)), nil)
+	f.mapping(item, "a secret", append(s.fields(table{f.reader, m}), f.forField(m, &steps)))
 	at := func(i int) mark { return m.at("for", i) }
 	if s.ID == "" {
 		f.fail(item, "a secret has no id", "")
@@ -69,7 +69,7 @@ func (f *flat) secret(item *yaml.Node, s *Secret) {
 	}
 	for i, step := range steps {
 		if !slices.Contains(flatSteps(), step) {
-			f.failAt(at(i), fmt.Sprintf("%q is not a field that runs something", step), keyHint(step, flatSteps(), nil))
+			f.failAt(at(i), fmt.Sprintf("%q is not a field that runs something", step), keyHint(step, flatSteps()))
 			continue
 		}
 		f.forSteps[step] = append(f.forSteps[step], SecretMount{ID: s.ID, at: s.at})
@@ -89,7 +89,7 @@ func (r *reader) secretMounts(v *yaml.Node) []SecretMount {
 		if item.Kind != yaml.MappingNode {
 			s.ID, _ = r.text(item, "a secret")
 		} else {
-			r.mapping(item, "a secret", s.fields(table{r, marks{}}), nil)
+			r.mapping(item, "a secret", s.fields(table{r, marks{}}))
 			if s.ID == "" {
 				r.fail(item, "a secret has no id", "")
 			}

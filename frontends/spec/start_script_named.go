@@ -188,7 +188,7 @@ func scriptImage(s uvscript.Script) (Image, source.Errors) {
 	r := &reader{src: s.Source}
 	f := &flat{reader: r, img: Image{marks: marks{}}}
 	if s.Settings != nil {
-		r.mapping(s.Settings, "[tool.ibuild]", f.scriptFields(), nil)
+		r.mapping(s.Settings, "[tool.ibuild]", f.scriptFields())
 	}
 	if r.nodes >= maxNodes {
 		msg := fmt.Sprintf("[tool.ibuild] has more than %d values", maxNodes)

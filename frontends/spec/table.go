@@ -192,7 +192,7 @@ func (r *reader) readInto(l readable, m marks, k, v *yaml.Node) bool {
 		l.short(t).set(k, v)
 		return len(r.errs) == before
 	}
-	r.mapping(v, k.Value, fields, nil)
+	r.mapping(v, k.Value, fields)
 	if l, ok := l.(lacking); ok {
 		if msg, hint := l.lacks(); msg != "" {
 			if len(r.errs) == before {

@@ -113,8 +113,8 @@ func (r *reader) follow(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// mapping hands each key of a mapping to its field. later has the keys that a later version will know.
-func (r *reader) mapping(n *yaml.Node, what string, fields []field, later []string) {
+// mapping hands each key of a mapping to its field.
+func (r *reader) mapping(n *yaml.Node, what string, fields []field) {
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.name
@@ -126,10 +126,8 @@ func (r *reader) mapping(n *yaml.Node, what string, fields []field, later []stri
 			r.fail(key, name+" has no value", "give it one, or remove the key")
 		case i >= 0:
 			fields[i].set(key, value)
-		case slices.Contains(later, name):
-			r.fail(key, name+" is not supported yet", "remove it; it comes with a later version")
 		default:
-			r.fail(key, fmt.Sprintf("unknown key %q%s", name, within(what)), keyHint(name, names, later))
+			r.fail(key, fmt.Sprintf("unknown key %q%s", name, within(what)), keyHint(name, names))
 		}
 	})
 }
@@ -142,15 +140,14 @@ func within(what string) string {
 }
 
 // keyHint says what an unknown key may have been meant to be.
-func keyHint(name string, names, later []string) string {
-	options := slices.Concat(names, later)
+func keyHint(name string, names []string) string {
 	plain := strings.ReplaceAll(strings.ToLower(name), "-", "_")
-	for _, o := range options {
+	for _, o := range names {
 		if o == plain || o == plain+"s" || o+"s" == plain {
 			return fmt.Sprintf("did you mean %q?", o)
 		}
 	}
-	if near, ok := closest(plain, options); ok {
+	if near, ok := closest(plain, names); ok {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if len(names) <= 10 {
