@@ -39,7 +39,7 @@ func InURL(text string) bool {
 		}
 	}
 	for _, m := range userPattern().FindAllStringSubmatch(text, -1) {
-		if tokenPattern().MatchString(m[1]) {
+		if hasToken(m[1]) {
 			return true
 		}
 	}
@@ -129,12 +129,15 @@ var tokenPattern = sync.OnceValue(func() *regexp.Regexp {
 		`|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`) // JSON web tokens
 })
 
+// hasToken says whether a text has a token in it; none is shorter than 15 characters.
+func hasToken(text string) bool { return len(text) >= 15 && tokenPattern().MatchString(text) }
+
 // InText says what kind of credential text has in it, "" for none.
 func InText(text string) string {
 	switch {
 	case InURL(text):
 		return "a URL with a password"
-	case tokenPattern().MatchString(text):
+	case hasToken(text):
 		return "a token or private key"
 	}
 	return ""
