@@ -67,7 +67,7 @@ func TestReviewPipesAreNotWaitedFor(t *testing.T) {
 			dir := t.TempDir()
 			writeTo(t, filepath.Join(dir, "run.py"), script)
 			if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			src, _ := source.New("image.yaml", dir, []byte(text+"\n"))
 			inTime(t, time.Second, func() {
