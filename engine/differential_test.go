@@ -287,7 +287,7 @@ func TestAssembledEqualsBuilt(t *testing.T) {
 			}
 			if c.attr != "" {
 				if err := sysx.LSetxattr(filepath.Join(dir, c.attr), "user.ibuild", []byte("1"), 0); err != nil {
-					t.Fatal(err)
+					t.Skip(err)
 				}
 			}
 			one, two := source(t, c.env), source(t, c.env)
