@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/ibuild/ibuild/frontends/spec/python"
 )
 
 // base is what the reference of a base image tells. The Debian base is the zero value.
@@ -141,7 +143,7 @@ func (c *chooser) compareBase() {
 // sameFramework is a requirement for what the base already has.
 func (c *chooser) sameFramework(u used) {
 	for _, p := range u.pins {
-		if p.conditional || p.spec == "" || allows(p.spec, c.base.frameworkVersion) {
+		if p.conditional || p.spec == "" || python.Allows(p.spec, c.base.frameworkVersion) {
 			continue
 		}
 		c.addPackage(Warning, p.index, fmt.Sprintf("%q replaces the %s %s of base_image %q", p.text, u.name, c.base.frameworkVersion, c.base.ref),

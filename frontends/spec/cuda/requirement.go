@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	pep440 "github.com/aquasecurity/go-pep440-version"
-
 	"github.com/ibuild/ibuild/frontends/spec/python"
 )
 
@@ -135,7 +133,7 @@ func (u used) fits(r release) bool {
 		if p.conditional || p.spec == "" {
 			continue
 		}
-		if !slices.ContainsFunc(r.samples(p.spec), func(version string) bool { return allows(p.spec, version) }) {
+		if !slices.ContainsFunc(r.samples(p.spec), func(version string) bool { return python.Allows(p.spec, version) }) {
 			return false
 		}
 	}
@@ -146,7 +144,7 @@ func (u used) fits(r release) bool {
 func (u used) open() bool {
 	const future = "9999.0"
 	for _, p := range u.pins {
-		if !p.conditional && p.spec != "" && !allows(p.spec, future) {
+		if !p.conditional && p.spec != "" && !python.Allows(p.spec, future) {
 			return false
 		}
 	}
@@ -175,19 +173,4 @@ func (c *chooser) rows(u used) (rows []release, known bool) {
 			fmt.Sprintf("%s %s is for Python %s to %s", u.name, rows[0].minor, rows[0].oldestPython, rows[0].newestPython))
 	}
 	return fitting, true
-}
-
-// allows says whether a version specifier lets a version in; a text that is none lets in nothing.
-func allows(spec, version string) bool {
-	parsed, err := pep440.Parse(version)
-	if err != nil {
-		return false
-	}
-	for _, clause := range strings.Split(strings.TrimSuffix(spec, ","), ",") {
-		s, err := pep440.NewSpecifiers(strings.TrimSpace(clause))
-		if err != nil || !s.Check(parsed) {
-			return false
-		}
-	}
-	return true
 }

@@ -93,6 +93,16 @@ func (s Specifier) AllowsVersion(version string) bool {
 	return err == nil && s.check(v)
 }
 
+// Allows says whether a version specifier lets a version in. A text that is no specifier lets in nothing, and a
+// text that is no version is let in by the empty specifier only.
+func Allows(specifier, version string) bool {
+	if strings.TrimSpace(specifier) == "" {
+		return true
+	}
+	s, err := ParseSpecifier(specifier)
+	return err == nil && s.AllowsVersion(version)
+}
+
 func (s Specifier) check(v pep440.Version) bool {
 	for _, c := range s.clauses {
 		if !c.Check(v) {

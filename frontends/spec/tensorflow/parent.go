@@ -3,6 +3,8 @@ package tensorflow
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ibuild/ibuild/frontends/spec/python"
 )
 
 // Input is all that the choice depends on.
@@ -147,7 +149,7 @@ func (p *parenting) local() (Image, bool) {
 		return Image{}, false
 	}
 	for _, a := range p.asked {
-		if !r.nightly && !allows(a.spec, p.in.Local.TensorFlow) {
+		if !r.nightly && !python.Allows(a.spec, p.in.Local.TensorFlow) {
 			p.add(Warning, FieldRequirement, a.index, fmt.Sprintf("%q does not let the local TensorFlow %s in, so it does not choose the parent image", a.text, p.in.Local.TensorFlow),
 				"pin the version that is meant, e.g. tensorflow==2.18.0")
 			return Image{}, false
@@ -183,7 +185,7 @@ func (p *parenting) checkNamed(f Field, ref string) {
 // checkReplaced is about a requirement that brings another TensorFlow than the image has.
 func (p *parenting) checkReplaced(version string, r release) {
 	for _, a := range p.asked {
-		if !r.nightly && !allows(a.spec, version) {
+		if !r.nightly && !python.Allows(a.spec, version) {
 			p.add(Warning, FieldRequirement, a.index, fmt.Sprintf("%q replaces the TensorFlow %s of the parent image", a.text, version),
 				"ask for the same version in both places")
 		}

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	pep440 "github.com/aquasecurity/go-pep440-version"
-
 	"github.com/ibuild/ibuild/frontends/spec/python"
 )
 
@@ -72,23 +70,4 @@ func elsewhere(marker string) bool {
 		}
 	}
 	return false
-}
-
-// allows says whether a version specifier lets a version in. A text that is no version is let in by
-// an empty specifier only.
-func allows(spec, version string) bool {
-	if strings.TrimSpace(spec) == "" {
-		return true
-	}
-	parsed, err := pep440.Parse(version)
-	if err != nil {
-		return false
-	}
-	for _, clause := range strings.Split(strings.TrimSuffix(spec, ","), ",") {
-		s, err := pep440.NewSpecifiers(strings.TrimSpace(clause))
-		if err != nil || !s.Check(parsed) {
-			return false
-		}
-	}
-	return true
 }
