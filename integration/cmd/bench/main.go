@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -24,13 +25,14 @@ func main() {
 	ibuild := flag.String("ibuild", "bin/ibuild", "the program to measure")
 	runs := flag.Int("runs", 9, "how often each side runs")
 	dir := flag.String("dir", memory(), "where registry, builders and contexts live; a file system in memory keeps the disk out of it")
+	only := flag.String("only", ".", "a regular expression: which measurements to make, by their names below")
 	flag.Parse()
 	if *dir != "" {
 		os.Setenv("TMPDIR", *dir)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *ibuild, *runs); err != nil {
+	if err := run(ctx, *ibuild, *runs, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -45,7 +47,11 @@ func memory() string {
 	return ""
 }
 
-func run(ctx context.Context, ibuild string, runs int) (err error) {
+func run(ctx context.Context, ibuild string, runs int, only string) (err error) {
+	wanted, err := regexp.Compile(only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("the peer is a buildkitd that runs as root; run this as root too")
 	}
@@ -68,9 +74,17 @@ func run(ctx context.Context, ibuild string, runs int) (err error) {
 	defer b.stop()
 	fmt.Printf("ibuild against buildctl on %d cores (%s), files in %s, %d runs each, medians\n\n", runtime.NumCPU(), cpu(), os.TempDir(), runs)
 	fmt.Println("| work | ibuild | buildctl | ratio | to reach |\n| --- | --- | --- | --- | --- |")
-	for _, measure := range []func() error{b.cold, b.rebuild, b.firstOutput, b.ready, b.memory, b.natively} {
-		if err := measure(); err != nil {
-			return err
+	for _, m := range []struct {
+		name    string
+		measure func() error
+	}{
+		{"cold", b.cold}, {"rebuild", b.rebuild}, {"output", b.firstOutput}, {"ready", b.ready}, {"memory", b.memory}, {"native", b.natively},
+	} {
+		if !wanted.MatchString(m.name) {
+			continue
+		}
+		if err := m.measure(); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	return nil

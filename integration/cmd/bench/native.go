@@ -22,6 +22,10 @@ func (b *bench) natively() error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	index, err := serveIndex()
+	if err != nil {
+		return err
+	}
 	fmt.Println("\n| work | natively | emulated | ratio | to reach |\n| --- | --- | --- | --- | --- |")
 	for _, c := range []struct {
 		what, goal string
@@ -30,7 +34,7 @@ func (b *bench) natively() error {
 		{"nothing downloaded", "≥ 5", []string{"--no-cache"}}, // which empties the cache of the downloads, too
 		{"all downloaded", "", nil},                           // then both mostly copy files
 	} {
-		native, emulated, err := b.bothWays(dir, c.flags)
+		native, emulated, err := b.bothWays(dir, index, c.flags)
 		if err != nil {
 			return err
 		}
@@ -40,11 +44,11 @@ func (b *bench) natively() error {
 }
 
 // bothWays returns the medians of the step's time, natively and emulated, in turns.
-func (b *bench) bothWays(dir string, flags []string) (native, emulated time.Duration, err error) {
+func (b *bench) bothWays(dir string, index *index, flags []string) (native, emulated time.Duration, err error) {
 	took := map[string][]time.Duration{}
 	for run := range min(b.runs, 3) + 1 {
 		// a variable makes the step run each time
-		spec := fmt.Sprintf("python_version: '3.11'\nlayers:\n  - env: {RUN: '%d %s'}\n  - pip: %s\n", run, flags, tenWheels)
+		spec := fmt.Sprintf("python_version: '3.11'\nlayers:\n  - env: {RUN: '%d %s'}\n  - pip: {packages: %s, index_url: %s/simple}\n", run, flags, tenWheels, index.addr)
 		if err := os.WriteFile(filepath.Join(dir, "image.yaml"), []byte(spec), 0o644); err != nil {
 			return 0, 0, err
 		}
