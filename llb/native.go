@@ -30,35 +30,37 @@ const debianGlibc = "manylinux_2_36"
 
 // nativeUV installs for another platform than the one that it runs on. What it installs must be what the
 // image's own uv would: with wheels only, uv silently takes an older version of a package whose newest one
-// has none. So uv makes two plans, one without and one with that restriction, and they have to be equal. A
+// has none. So uv first plans without that restriction, and what it then installs has to be that plan. A
 // package out of a folder or a repository is built in any case, also with --no-build, so a plan with one is
 // refused. What a failure means is for WhyEmulate to say. The image's PATH is the user's, so programs have theirs.
 const nativeUV = `set -eu
 uv=$1 verb=$2 platform=$3 wheels=$4
 shift 4
-plan() {
-  if out=$("$uv" $verb --dry-run --python-platform "$platform" "$@" 2>&1); then
-    printf '%s\n' "$out" | /bin/sed -n '/^ [-+~] /p'
-  else
-    code=$?
-    printf '%s\n' "$out" >&2
-    return $code
-  fi
-}
 missing() {
   printf '%s\n' "$1" | /bin/sed 's/^ [-+~] //; s/ (from .*//; s/ @ .*//; s/^/ibuild: no wheel: /' >&2
   exit 1
 }
-free=$(plan "$@")
-sources=$(printf '%s\n' "$free" | /bin/sed -n '\#^ [+~] .*://#{/\.whl)\{0,1\}$/d;/\.whl[#?]/d;p;}')
+plan=$("$uv" $verb --dry-run --python-platform "$platform" "$@" 2>&1) || {
+  code=$?
+  printf '%s\n' "$plan" >&2
+  exit $code
+}
+plan=$(printf '%s\n' "$plan" | /bin/sed -n '/^ [-+~] /p')
+sources=$(printf '%s\n' "$plan" | /bin/sed -n '\#^ [+~] .*://#{/\.whl)\{0,1\}$/d;/\.whl[#?]/d;p;}')
 if [ -n "$sources" ]; then missing "$sources"; fi
-if [ -n "$wheels" ]; then
-  bound=$(plan $wheels "$@")
-  if [ "$free" != "$bound" ]; then
-    missing "$(printf '%s\n' "$free" | /bin/grep -vxF -e "$bound" | /bin/grep -v '^ - ')"
-  fi
-fi
-exec "$uv" $verb --python-platform "$platform" $wheels "$@"`
+if [ -z "$wheels" ]; then exec "$uv" $verb --python-platform "$platform" "$@"; fi
+out=$(
+  {
+    code=0
+    "$uv" $verb --python-platform "$platform" $wheels "$@" 2>&1 || code=$?
+    echo "exit $code"
+  } | /bin/sed -n -e '/^exit [0-9]*$/{p;d;}' -e 'w /dev/stderr' -e '/^ [-+~] /p'
+)
+code=${out##*exit } done=${out%exit *}
+if [ "$code" != 0 ]; then exit "$code"; fi
+if [ "$plan" != "${done%?}" ]; then # it ends with a new line, if there is something
+  missing "$(printf '%s\n' "$plan" | /bin/grep -vxF -e "$done" | /bin/grep -v '^ - ')"
+fi`
 
 // NativeFor says whether an operation is a uv step that runs natively for another platform, and for which.
 func NativeFor(op *pb.Op) (platform string, native bool) {
