@@ -1,22 +1,22 @@
 package frontends
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ibuild/ibuild/frontends/dockerfile"
 	"github.com/ibuild/ibuild/frontends/notebook"
 	"github.com/ibuild/ibuild/frontends/source"
-	"github.com/ibuild/ibuild/frontends/spec"
-	"github.com/ibuild/ibuild/frontends/uvscript"
 	"github.com/ibuild/ibuild/llb"
-	"github.com/moby/buildkit/util/suggest"
+)
+
+// Names of the frontends.
+const (
+	UVScript   = "uvscript"
+	Notebook   = "notebook"
+	Dockerfile = "dockerfile"
+	Spec       = "spec"
 )
 
 // Options are what the caller says about the source.
@@ -24,7 +24,7 @@ type Options struct {
 	// Source is a folder, a file, or "-" for standard input.
 	Source string
 	Stdin  io.Reader
-	// File is the Dockerfile or spec inside or beside the folder (-f); "-" is standard input.
+	// File is what says how to build the folder (-f); "-" is standard input.
 	File string
 	// Frontend names a frontend; "" detects it.
 	Frontend string
@@ -36,6 +36,8 @@ type Options struct {
 type Frontend struct {
 	// Name is what --frontend takes.
 	Name string
+	// Kind is what people call a source of this kind.
+	Kind string
 	// Files are the names that are looked for in a folder, best first.
 	Files []string
 	// Named says whether a file's name is one of this kind.
@@ -44,258 +46,94 @@ type Frontend struct {
 	Holds func(data []byte) bool
 	// Limit is how many bytes a file that is Named may have; 0 is that of scripts.
 	Limit int64
-	// Plan makes the plan. context is the folder that was given, "" when a file was given alone.
-	Plan func(o Options, context string, src source.Source) (*llb.Plan, error)
+	// plan makes the plan.
+	plan func(g Given) (*llb.Plan, error)
 }
 
 // All lists the frontends in the order in which they are asked.
 func All() []Frontend {
 	return []Frontend{
-		{Name: "uvscript", Named: scriptNamed, Holds: isScript, Plan: planScript},
-		{Name: "notebook", Named: notebookNamed, Holds: isNotebook, Limit: notebook.Limit, Plan: planNotebook},
-		{Name: "dockerfile", Files: []string{"Dockerfile", "dockerfile", "Containerfile"}, Named: dockerfile.Named, Holds: dockerfile.Holds, Plan: planDockerfile},
-		{Name: "spec", Files: []string{"image.yaml", "image.yml"}, Named: specNamed, Holds: isSpec, Plan: planSpec},
+		{Name: UVScript, Kind: "uv script", Named: scriptNamed, Holds: isScript, plan: planScript},
+		{Name: Notebook, Kind: "notebook", Named: notebookNamed, Holds: isNotebook, Limit: notebook.Limit, plan: planNotebook},
+		{Name: Dockerfile, Kind: "Dockerfile", Files: []string{"Dockerfile", "dockerfile", "Containerfile"}, Named: dockerfile.Named, Holds: dockerfile.Holds, plan: planDockerfile},
+		{Name: Spec, Kind: "image spec", Files: []string{"image.yaml", "image.yml"}, Named: specNamed, Holds: isSpec, plan: planSpec},
 	}
 }
 
-// Load finds the frontend for a source and returns its plan. Errors are source.Errors with the place and
-// the remedy.
-func Load(o Options) (*llb.Plan, error) {
+// Given is a source that was read, and the frontend that takes it.
+type Given struct {
+	// Text is the file that was given, the one in the folder that was given, or standard input.
+	Text     source.Source
+	Frontend Frontend
+
+	context string // the folder that was given, "" when a file was given alone
+	docker  dockerfile.Options
+}
+
+// Here says whether a source is on this machine: a file, a folder, or standard input ("-"). What is not may be
+// the name of an image.
+func Here(arg string) bool {
+	_, err := os.Stat(arg)
+	return err == nil || arg == "-"
+}
+
+// Read finds out what a source is, and reads the text that says how to build it, once: a pipe has it only once.
+// Errors are source.Error with the place and the remedy.
+func Read(o Options) (Given, error) {
+	g := Given{docker: o.Dockerfile}
 	if err := o.notYet(); err != nil {
-		return nil, err
+		return g, err
 	}
 	if o.Frontend != "" {
 		if _, err := o.named(); err != nil {
+			return g, err
+		}
+	}
+	var err error
+	if g.context, g.Text, err = o.read(); err != nil {
+		return g, err
+	}
+	g.Frontend, err = o.choose(g.Text)
+	return g, err
+}
+
+// Plan makes the plan. Errors are source.Errors with the place and the remedy.
+func (g Given) Plan() (*llb.Plan, error) {
+	if g.Frontend.Name != Dockerfile {
+		if err := g.onlyDockerfiles(); err != nil {
 			return nil, err
 		}
 	}
-	context, src, err := o.read()
+	return g.Frontend.plan(g)
+}
+
+// Load is [Read] and [Given.Plan].
+func Load(o Options) (*llb.Plan, error) {
+	g, err := Read(o)
 	if err != nil {
 		return nil, err
 	}
-	f, err := o.choose(src)
+	return g.Plan()
+}
+
+// File is where the text is on this machine: its folder and its own name there. Both are "" when it came from
+// a pipe.
+func (g Given) File() (dir, name string) {
+	if g.Text.Stdin {
+		return "", ""
+	}
+	return g.Text.Dir, g.Text.Base()
+}
+
+// Script is the Python script that a notebook becomes, under the name that it would be saved as beside it;
+// any other text stays as it is.
+func (g Given) Script() (source.Source, error) {
+	if g.Frontend.Name != Notebook {
+		return g.Text, nil
+	}
+	nb, err := notebook.Read(g.Text)
 	if err != nil {
-		return nil, err
+		return source.Source{}, err
 	}
-	return f.Plan(o, context, src)
-}
-
-// notYet refuses contexts that are not on this machine.
-func (o Options) notYet() error {
-	s := o.Source
-	remote := strings.Contains(s, "://") || strings.HasPrefix(s, "git@") || strings.HasPrefix(s, "github.com/")
-	if _, err := os.Stat(s); !remote || err == nil {
-		return nil
-	}
-	return &source.Error{File: s, Msg: "git and http contexts are not supported yet", Hint: "clone or download it, and give the folder"}
-}
-
-// read finds the text to detect: the file given, the one named by -f, or the one in the folder.
-func (o Options) read() (context string, src source.Source, err error) {
-	if o.Source == "-" {
-		if o.File != "" {
-			return "", src, &source.Error{File: "-", Msg: "the source comes from standard input, so -f has nothing to point into"}
-		}
-		src, err = source.ReadStdin(o.Stdin, ".", source.ScriptLimit)
-		return "", src, err
-	}
-	info, err := os.Stat(o.Source)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", src, &source.Error{File: o.Source, Msg: "there is no such file or folder", Hint: "give a folder, a Dockerfile, an image.yaml or a Python script"}
-	}
-	if err != nil {
-		return "", src, err
-	}
-	if !info.IsDir() {
-		if o.File != "" {
-			return "", src, &source.Error{File: o.Source, Msg: "-f needs a folder", Hint: "give the folder as the source, or leave -f out"}
-		}
-		src, err = source.ReadArgument(o.Source, limit(o.Source))
-		return "", src, err
-	}
-	switch o.File {
-	case "":
-		src, err = o.find()
-	case "-":
-		src, err = source.ReadStdin(o.Stdin, o.Source, source.ScriptLimit)
-	default:
-		src, err = source.ReadArgument(o.File, limit(o.File))
-	}
-	return o.Source, src, err
-}
-
-// limit is how many bytes a file may have, by its name.
-func limit(name string) int64 {
-	for _, f := range All() {
-		if f.Named(name) && f.Limit > 0 {
-			return f.Limit
-		}
-	}
-	return source.ScriptLimit
-}
-
-// find looks for the one file in a folder that says how to build it.
-func (o Options) find() (source.Source, error) {
-	var found, looked []string
-	for _, f := range All() {
-		if o.Frontend != "" && o.Frontend != f.Name {
-			continue
-		}
-		for _, name := range f.Files {
-			looked = append(looked, name)
-			if info, err := os.Stat(filepath.Join(o.Source, name)); err == nil && info.Mode().IsRegular() {
-				found = append(found, name)
-				break
-			}
-		}
-	}
-	switch len(found) {
-	case 1:
-		return source.Read(filepath.Join(o.Source, found[0]), source.ScriptLimit)
-	case 0:
-		if len(looked) == 0 {
-			return source.Source{}, &source.Error{File: o.Source, Msg: "a folder is not a source for the frontend " + o.Frontend, Hint: "give the file"}
-		}
-		return source.Source{}, &source.Error{File: o.Source, Msg: "nothing in this folder says how to build it (looked for " + strings.Join(looked, ", ") + ")",
-			Hint: "name the file with -f, or give a Python script"}
-	}
-	return source.Source{}, &source.Error{File: o.Source, Msg: "more than one file says how to build this folder: " + strings.Join(found, " and "),
-		Hint: "name one with -f"}
-}
-
-// choose finds the frontend: the one that was named, or the one that knows the file's name, or the text.
-func (o Options) choose(src source.Source) (Frontend, error) {
-	if o.Frontend != "" {
-		return o.named()
-	}
-	for _, f := range All() {
-		if f.Named(src.Name) {
-			return f, nil
-		}
-	}
-	for _, f := range All() {
-		if f.Holds(src.Data) {
-			return f, nil
-		}
-	}
-	return Frontend{}, &source.Error{File: src.Name, Msg: "this is neither a Dockerfile, an image spec (YAML), a Python script nor a notebook",
-		Hint: "say what it is with --frontend " + strings.Join(names(), "|")}
-}
-
-func names() []string {
-	var list []string
-	for _, f := range All() {
-		list = append(list, f.Name)
-	}
-	return list
-}
-
-// named is the frontend of --frontend.
-func (o Options) named() (Frontend, error) {
-	for _, f := range All() {
-		if f.Name == o.Frontend {
-			return f, nil
-		}
-	}
-	hint := "known are " + strings.Join(names(), ", ")
-	if match, ok := suggest.Search(o.Frontend, names(), false); ok {
-		hint = "did you mean " + match + "?"
-	}
-	return Frontend{}, &source.Error{Msg: fmt.Sprintf("there is no frontend %q", o.Frontend), Hint: hint}
-}
-
-func planDockerfile(o Options, context string, src source.Source) (*llb.Plan, error) {
-	d := o.Dockerfile
-	d.Context = context
-	if src.Stdin {
-		d.Data = src.Data
-	} else {
-		d.File = src.Name
-		if context == "" {
-			d.Context = src.Dir
-		}
-	}
-	return dockerfile.Plan(d)
-}
-
-// onlyDockerfiles refuses options that the source has no use for, rather than to ignore them.
-func (o Options) onlyDockerfiles(src source.Source, kind string) error {
-	d := o.Dockerfile
-	var flags []string
-	if len(d.BuildArgs) > 0 {
-		flags = append(flags, "--build-arg")
-	}
-	if d.Target != "" {
-		flags = append(flags, "--target")
-	}
-	if d.AllowSyntax {
-		flags = append(flags, "--allow-syntax")
-	}
-	if len(flags) == 0 {
-		return nil
-	}
-	return &source.Error{File: src.Name, Msg: flags[0] + " means nothing for " + kind, Hint: "it is for Dockerfiles"}
-}
-
-func planScript(o Options, _ string, src source.Source) (*llb.Plan, error) {
-	if err := o.onlyDockerfiles(src, "a uv script"); err != nil {
-		return nil, err
-	}
-	return spec.LoadScript(src)
-}
-
-// planNotebook builds the script that a notebook's code cells make.
-func planNotebook(o Options, _ string, src source.Source) (*llb.Plan, error) {
-	if err := o.onlyDockerfiles(src, "a notebook"); err != nil {
-		return nil, err
-	}
-	nb, err := notebook.Read(src)
-	if err != nil {
-		return nil, err
-	}
-	script := src
-	script.Data = nb.Script
-	name := strings.TrimSuffix(src.Base(), ".ipynb") + ".py"
-	if src.Stdin {
-		name = uvscript.StdinName
-	}
-	plan, err := spec.LoadGenerated(script, "notebook", name)
-	return plan, nb.Rewrite(err)
-}
-
-func planSpec(o Options, _ string, src source.Source) (*llb.Plan, error) {
-	if err := o.onlyDockerfiles(src, "an image spec"); err != nil {
-		return nil, err
-	}
-	return spec.Load(src)
-}
-
-func scriptNamed(name string) bool { return strings.HasSuffix(name, ".py") }
-
-func isScript(data []byte) bool {
-	return bytes.HasPrefix(data, []byte("# /// script")) || bytes.Contains(data, []byte("\n# /// script"))
-}
-
-func notebookNamed(name string) bool { return strings.HasSuffix(name, ".ipynb") }
-
-// isNotebook looks for a JSON object with cells.
-func isNotebook(data []byte) bool {
-	return bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) && bytes.Contains(data, []byte(`"nbformat"`))
-}
-
-func specNamed(name string) bool {
-	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
-}
-
-// isSpec looks for the first line of a mapping: a key and a colon.
-func isSpec(data []byte) bool {
-	for line := range bytes.Lines(data) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] == '#' || bytes.Equal(line, []byte("---")) {
-			continue
-		}
-		key, _, ok := bytes.Cut(line, []byte(":"))
-		return ok && !bytes.ContainsAny(key, " \t")
-	}
-	return false
+	return source.New(filepath.Join(g.Text.Dir, scriptName(g.Text)), g.Text.Dir, nb.Script)
 }

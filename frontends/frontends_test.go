@@ -12,6 +12,7 @@ import (
 	"github.com/ibuild/ibuild/frontends/dockerfile"
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/llb"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -83,6 +84,8 @@ func TestDetection(t *testing.T) {
 		{name: "a file too large", o: Options{Source: at("files/large.py")}, err: "larger than the limit of 16 MiB"},
 		{name: "a file with -f", o: Options{Source: at("files/train.py"), File: "x"}, err: "-f needs a folder; give the folder as the source, or leave -f out"},
 		{name: "nothing there", o: Options{Source: at("missing")}, err: "there is no such file or folder; give a folder, a Dockerfile, an image.yaml or a Python script"},
+		{name: "below a file", o: Options{Source: at("files/train.py/x")}, err: "train.py/x: cannot be read: not a directory"},
+		{name: "a name too long", o: Options{Source: strings.Repeat("x", 300)}, err: "xxx: cannot be read: file name too long"},
 		{name: "nothing given", o: Options{}, err: "there is no such file or folder"},
 		{name: "-f of nothing", o: Options{Source: at("docker"), File: at("docker/missing")}, err: "there is no such file"},
 		{name: "-f of a spec elsewhere", o: Options{Source: at("none"), File: at("files/env.yaml")}, kind: "image spec"},
@@ -94,7 +97,7 @@ func TestDetection(t *testing.T) {
 		{name: "a spec from stdin", o: Options{Source: "-"}, stdin: aSpec, kind: "image spec"},
 		{name: "a Dockerfile from stdin for a folder", o: Options{Source: at("none"), File: "-"}, stdin: aDockerfile, kind: "Dockerfile", context: at("none")},
 		{name: "a spec from stdin for a folder", o: Options{Source: at("none"), File: "-"}, stdin: aSpec, kind: "image spec"},
-		{name: "stdin twice", o: Options{Source: "-", File: "-"}, stdin: aSpec, err: "the source comes from standard input, so -f has nothing to point into"},
+		{name: "stdin twice", o: Options{Source: "-", File: "-"}, stdin: aSpec, err: "the source comes from standard input, so -f has nothing to point into; leave -f out, or give a folder"},
 		{name: "latin-1", o: Options{Source: "-"}, stdin: "FROM a\n# \xe4\n", err: "<stdin>:2:3: the byte 0xe4 is not UTF-8"},
 
 		{name: "an unknown frontend", o: Options{Source: at("files/train.py"), Frontend: "dokerfile"}, err: `there is no frontend "dokerfile"; did you mean dockerfile?`},
@@ -108,9 +111,9 @@ func TestDetection(t *testing.T) {
 		{name: "a tar archive on the web", o: Options{Source: "http://x/y.tar.gz"}, err: "git and http contexts are not supported yet"},
 
 		{name: "an argument for a script", o: Options{Source: at("files/train.py"), Dockerfile: dockerfile.Options{BuildArgs: map[string]string{"A": "1"}}},
-			err: "--build-arg means nothing for a uv script; it is for Dockerfiles"},
-		{name: "a target for a spec", o: Options{Source: at("spec"), Dockerfile: dockerfile.Options{Target: "x"}}, err: "--target means nothing for an image spec; it is for Dockerfiles"},
-		{name: "a syntax for a spec", o: Options{Source: at("spec"), Dockerfile: dockerfile.Options{AllowSyntax: true}}, err: "--allow-syntax means nothing for an image spec"},
+			err: "--build-arg means nothing for uv scripts; it is for Dockerfiles"},
+		{name: "a target for a spec", o: Options{Source: at("spec"), Dockerfile: dockerfile.Options{Target: "x"}}, err: "--target means nothing for image specs; it is for Dockerfiles"},
+		{name: "a syntax for a spec", o: Options{Source: at("spec"), Dockerfile: dockerfile.Options{AllowSyntax: true}}, err: "--allow-syntax means nothing for image specs"},
 		{name: "labels and no cache are for all", o: Options{Source: at("spec"), Dockerfile: dockerfile.Options{NoCache: true, Labels: map[string]string{"a": "1"}}}, kind: "image spec"},
 		{name: "arguments of a Dockerfile", o: Options{Source: at("docker"), Dockerfile: dockerfile.Options{BuildArgs: map[string]string{"A": "1"}, Target: "x"}}, kind: "Dockerfile", context: at("docker")},
 	} {
@@ -136,6 +139,45 @@ func TestDetection(t *testing.T) {
 				t.Errorf("the context is %q, want %q", p.Locals["context"].Dir, c.context)
 			}
 		})
+	}
+}
+
+// A text is read once, and knows where it is.
+func TestRead(t *testing.T) {
+	t.Chdir(folder(t, map[string]string{"a/Dockerfile": aDockerfile, "a/train.py": aScript, "b/image.yaml": aSpec, "b/Dockerfile": aDockerfile, "c/x": "", "deploy/Dockerfile": aDockerfile}))
+	if err := unix.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		o                          Options
+		frontend, dir, file, reads string // the last one is the folder that paths are relative to
+	}{
+		{Options{Source: "a"}, Dockerfile, "a", "Dockerfile", "a"},
+		{Options{Source: "a/train.py"}, UVScript, "a", "train.py", "a"},
+		{Options{Source: "b", Frontend: "spec"}, Spec, "b", "image.yaml", "b"},
+		{Options{Source: "a", File: "deploy/Dockerfile"}, Dockerfile, "deploy", "Dockerfile", "deploy"},
+		{Options{Source: "a", File: "-"}, Spec, "", "", "a"},
+		{Options{Source: "-"}, Spec, "", "", "."},
+		{Options{Source: "pipe"}, Spec, "", "", "."},
+		{Options{Source: "a", File: "pipe"}, Spec, "", "", "a"},
+	} {
+		c.o.Stdin = strings.NewReader(aSpec)
+		if c.o.Source == "pipe" || c.o.File == "pipe" {
+			go os.WriteFile("pipe", []byte(aSpec), 0)
+		}
+		g, err := Read(c.o)
+		dir, file := g.File()
+		if err != nil || g.Frontend.Name != c.frontend || dir != c.dir || file != c.file || g.Text.Dir != c.reads {
+			t.Errorf("%+v: %v, %s, %q, %q, %q", c.o, err, g.Frontend.Name, dir, file, g.Text.Dir)
+		}
+		if plan, err := g.Plan(); err != nil || plan.Kind != g.Frontend.Kind {
+			t.Errorf("%+v: %+v, %v", c.o, plan, err)
+		}
+	}
+	for arg, want := range map[string]bool{"a": true, "a/train.py": true, "-": true, "none": false, "": false, "ghcr.io/me/app:v1": false} {
+		if Here(arg) != want {
+			t.Errorf("%q is here: %v", arg, !want)
+		}
 	}
 }
 
@@ -170,7 +212,7 @@ func TestAll(t *testing.T) {
 	var names []string
 	for _, f := range All() {
 		names = append(names, f.Name)
-		if f.Named == nil || f.Holds == nil || f.Plan == nil {
+		if f.Named == nil || f.Kind == "" || f.Holds == nil || f.plan == nil {
 			t.Errorf("%s is not whole", f.Name)
 		}
 	}

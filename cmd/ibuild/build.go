@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ func buildCommand() *cli.Command {
 		Usage:     "make an image from a folder, a Dockerfile, an image spec, a uv script or a notebook",
 		ArgsUsage: "SOURCE",
 		Description: `SOURCE is a folder, a Dockerfile, an image spec (image.yaml), a Python script with a PEP 723 header, a notebook
-(.ipynb), or - for standard input. What it is is found out; --frontend says it.
+(.ipynb), or - for standard input. ibuild finds out what it is, unless --frontend says so.
 
    ibuild build -t ghcr.io/me/train:v1 --push --platform linux/amd64,linux/arm64 train.py
    ibuild build -t me/app:dev -o type=docker,dest=app.tar .
@@ -30,77 +31,92 @@ func buildCommand() *cli.Command {
 
 Exit codes: 0 built, 1 the build failed, 2 usage, 3 credentials, 4 builder or registry out of reach
 (try again), 130 cancelled.`,
-		Flags:        append(append(buildFlags(), sourceFlags()...), append(builderFlags(), engineFlags()...)...),
-		Action:       runBuild,
-		OnUsageError: usageError,
+		Flags:  slices.Concat(buildFlags(), sourceFlags(), builderFlags(), engineFlags()),
+		Action: runBuild,
 	}
 }
 
 func buildFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` of the image; several are allowed"},
+		tagFlag(),
 		&cli.BoolFlag{Name: "push", Usage: "push to the registries of the names"},
-		&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "`type=oci|docker|tar|local,dest=PATH`"},
+		&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "`OUTPUT`, several are allowed: type=oci|docker|tar,dest=FILE (- is standard output), type=local,dest=FOLDER, or a folder"},
 		&cli.StringFlag{Name: "metadata-file", Usage: "write digests and names as JSON, with buildx's keys, to `FILE`"},
-		&cli.StringFlag{Name: "iidfile", Usage: "write the image's digest to `FILE`"},
-		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "auto, tty, plain, quiet or rawjson", EnvVars: []string{"BUILDKIT_PROGRESS"}},
+		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id, the digest of its config or index, to `FILE`"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`MODE`: auto, tty, plain, quiet or rawjson", EnvVars: []string{"BUILDKIT_PROGRESS"}},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the digest only"},
-		&cli.StringSliceFlag{Name: "secret", Usage: "`id=ID,src=FILE` or id=ID,env=NAME: a secret that steps may mount"},
-		&cli.BoolFlag{Name: "force", Usage: "build and push even when the result is known (IBUILD_FORCE=1, FLYTE_FORCE_PUSH_IMAGE_SPEC=1)"},
-		&cli.BoolFlag{Name: "fail-fast", Usage: "fail when a registry cannot tell whether the image exists (IBUILD_FAIL_FAST=1, FLYTE_IMG_FAST_FAIL=1)"},
+		&cli.StringSliceFlag{Name: "secret", Usage: "`SECRET` that steps may mount: id=ID,src=FILE or id=ID,env=NAME; several are allowed"},
+		&cli.BoolFlag{Name: "force", Usage: "build and push even when the result is known [$IBUILD_FORCE, $FLYTE_FORCE_PUSH_IMAGE_SPEC]"},
+		&cli.BoolFlag{Name: "fail-fast", Usage: "fail when a registry cannot tell whether the image exists [$IBUILD_FAIL_FAST, $FLYTE_IMG_FAST_FAIL]"},
 		&cli.BoolFlag{Name: "emulate", Usage: "run all steps for a foreign platform with emulation, also where that is not needed"},
-		&cli.BoolFlag{Name: "no-cache", Usage: "run every step"},
-		noLock(),
+		noCacheFlag(),
+		noLockFlag(),
 	}
 }
 
 // sourceFlags say what is built.
 func sourceFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "frontend", Usage: "dockerfile, notebook, spec or uvscript; detected by default"},
-		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile or spec of a folder; - is standard input"},
-		&cli.StringSliceFlag{Name: "platform", Usage: "`OS/ARCH`, several for one index"},
-		&cli.StringSliceFlag{Name: "build-arg", Usage: "`KEY=VALUE` of an ARG in the Dockerfile"},
-		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` for the image"},
+	return append(givenFlags(),
+		&cli.StringSliceFlag{Name: "platform", Usage: "`OS/ARCH` of the image; several are allowed, also with commas, and make one index"},
+		&cli.StringSliceFlag{Name: "build-arg", Usage: "`KEY=VALUE` of an ARG in the Dockerfile; several are allowed"},
+		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` for the image; several are allowed"},
 		&cli.StringFlag{Name: "target", Usage: "`STAGE` of the Dockerfile to build"},
 		&cli.BoolFlag{Name: "allow-syntax", Usage: "let a # syntax= line run an image other than docker/dockerfile on the builder"},
+	)
+}
+
+// givenFlags say where the source is, and what it is.
+func givenFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "frontend", Usage: "`KIND` of the source: dockerfile, notebook, spec or uvscript; detected by default"},
+		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` that says how to build the folder SOURCE; - is standard input"},
 	}
 }
 
-// noLock is the flag of the commands that take the digests of a lock.
-func noLock() cli.Flag {
+func tagFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` of the image; several are allowed"}
+}
+
+func noCacheFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-cache", Usage: "run every step, also where its result is known"}
+}
+
+// noLockFlag is for the commands that take the digests of a lock.
+func noLockFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "no-lock", Usage: "ignore ibuild.lock and take what the tags of images point to now"}
 }
 
-// order is a command line, read.
+// order is the command line of a build, read.
 type order struct {
-	req      engine.Request
+	*job
 	secrets  []secretsprovider.Source
 	progress string
 }
 
 func runBuild(c *cli.Context) error {
-	h, err := wire(c)
+	if _, err := oneOf(c, "progress", "auto", "tty", "plain", "quiet", "rawjson"); err != nil {
+		return err
+	}
+	j, err := open(c)
 	if err != nil {
 		return err
 	}
-	defer h.close()
-	o, err := readOrder(c, h)
-	if err != nil {
+	defer j.close()
+	o := &order{job: j, progress: progressMode(c)}
+	if err := o.read(c); err != nil {
 		return err
 	}
 	say(o.progress, "%s: %s%s", o.req.Plan.Name, o.req.Plan.Kind, o.forPlatforms())
-	warn(os.Stderr, o.progress, o.req.Plan)
 	if o.req.Secrets, err = secretsprovider.NewStore(o.secrets); err != nil {
 		return &usage{msg: err.Error()}
 	}
-	o.req.Machine = h.machine(c.Context, o.progress)
+	o.req.Machine = o.machine(c.Context, o.progress)
 	d, err := show(c.Context, o.progress)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	res, err := h.engine(o.progress, d.progress).Build(c.Context, o.req)
+	res, err := o.engine(o.progress, d.progress).Build(c.Context, o.req)
 	d.close()
 	if err != nil {
 		if c.Context.Err() != nil {
@@ -123,27 +139,19 @@ func (o *order) forPlatforms() string {
 	return " for " + strings.Join(names, ", ")
 }
 
-// readOrder reads everything that can be wrong in a command line before anything is built.
-func readOrder(c *cli.Context, h *house) (*order, error) {
-	o := &order{progress: progressMode(c)}
-	src, err := oneArg(c, "")
-	if err != nil {
-		return nil, err
-	}
-	if o.req, err = load(c, h, src); err != nil {
-		return nil, err
-	}
+// read reads everything else that can be wrong in a command line before anything is built.
+func (o *order) read(c *cli.Context) (err error) {
 	o.req.Emulate = c.Bool("emulate")
 	if o.req.Force, err = readSwitch(c, "force", "IBUILD_FORCE", "FLYTE_FORCE_PUSH_IMAGE_SPEC"); err != nil {
-		return nil, err
+		return err
 	}
 	if o.req.FailFast, err = readSwitch(c, "fail-fast", "IBUILD_FAIL_FAST", "FLYTE_IMG_FAST_FAIL"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := o.readOutputs(c); err != nil {
-		return nil, err
+		return err
 	}
-	return o, o.readSecrets(c)
+	return o.readSecrets(c)
 }
 
 func (o *order) readOutputs(c *cli.Context) error {
@@ -169,14 +177,14 @@ func (o *order) readOutputs(c *cli.Context) error {
 			}
 		}
 	}
-	if !out.Push && len(exports) == 0 && o.builder() != "noop" {
+	if !out.Push && len(exports) == 0 && o.builderName() != "noop" {
 		say(o.progress, "note: no output was asked for; the result stays in the builder's cache. Add --push or -o type=oci,dest=FILE")
 	}
 	return nil
 }
 
-// builder is the name of the builder that was asked for, "" for none.
-func (o *order) builder() string { return first(o.req.Builder, o.req.Plan.Builder) }
+// builderName is the builder that was asked for, "" for none.
+func (o *order) builderName() string { return first(o.req.Builder, o.req.Plan.Builder) }
 
 // readSecrets checks that every secret that the source needs can be found, before anything is built.
 func (o *order) readSecrets(c *cli.Context) error {

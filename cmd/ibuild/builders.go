@@ -14,10 +14,15 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// builderFlag chooses the builder. Commands that ask none take the platform from it, where nobody names one.
+func builderFlag() cli.Flag {
+	return &cli.StringFlag{Name: "builder", Usage: "`BUILDER`: local (in this process), remote (the one that BUILDKIT_HOST or the settings name; the default where they do), noop (the base image as it is), or an address (unix://PATH, tcp://HOST:PORT)", EnvVars: []string{"IBUILD_BUILDER"}}
+}
+
 // builderFlags choose and reach the builder.
 func builderFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "builder", Usage: "`NAME` (local, remote, noop) or address of a buildkitd (unix://PATH, tcp://HOST:PORT); by default the one that BUILDKIT_HOST or the settings name, else this process", EnvVars: []string{"IBUILD_BUILDER"}},
+		builderFlag(),
 		&cli.StringFlag{Name: "tls-ca", Usage: "`FILE` with the CA of the builder's certificate", EnvVars: []string{"IBUILD_TLS_CA"}},
 		&cli.StringFlag{Name: "tls-cert", Usage: "`FILE` with the client certificate", EnvVars: []string{"IBUILD_TLS_CERT"}},
 		&cli.StringFlag{Name: "tls-key", Usage: "`FILE` with the client certificate's key", EnvVars: []string{"IBUILD_TLS_KEY"}},

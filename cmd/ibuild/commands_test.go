@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +16,6 @@ import (
 	"github.com/ibuild/ibuild/engine/embed"
 	"github.com/ibuild/ibuild/engine/remote"
 	"github.com/ibuild/ibuild/frontends/source"
-	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/ibuild/ibuild/settings"
 	"github.com/moby/buildkit/client"
@@ -47,18 +46,26 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// run runs ibuild as far as the command line goes.
-func run(t *testing.T, args ...string) (code int, text string) {
+// ibuild runs a command line in this process, with a home of its own and no builder in reach.
+func ibuild(t *testing.T, stdin string, args ...string) (code int, out, errs string) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv("IBUILD_CACHE", t.TempDir())
 	t.Setenv("BUILDKIT_HOST", "unix:///nonexistent/ibuild-test.sock")
+	t.Setenv("GITHUB_ACTIONS", "")
 	app := newApp()
-	app.Writer, app.ErrWriter = io.Discard, io.Discard
-	var out bytes.Buffer
-	code = report(&out, app.RunContext(t.Context(), append([]string{"ibuild"}, args...)))
-	return code, out.String()
+	var stdout, stderr bytes.Buffer
+	app.Reader, app.Writer, app.ErrWriter = strings.NewReader(stdin), &stdout, &stderr
+	code = report(&stderr, app.RunContext(t.Context(), append([]string{"ibuild"}, args...)))
+	return code, stdout.String(), stderr.String()
+}
+
+// run is [ibuild] for what goes wrong.
+func run(t *testing.T, args ...string) (code int, errs string) {
+	t.Helper()
+	code, _, errs = ibuild(t, "", args...)
+	return code, errs
 }
 
 func TestCommandLines(t *testing.T) {
@@ -77,16 +84,19 @@ func TestCommandLines(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"build"}, 2, "ERROR: what to build is missing\nhint:  see ibuild build --help\n"},
-		{[]string{"build", docker, "-t", "x"}, 2, "ERROR: -t comes after the source " + docker + "\nhint:  flags go first: ibuild build [flags] SOURCE\n"},
-		{[]string{"build", docker, "other"}, 2, "ERROR: one source at a time: got " + docker + " other\n"},
+		{[]string{"build"}, 2, "ERROR: the source is missing\nhint:  write ibuild build [flags] SOURCE\n"},
+		{[]string{"build", docker, "-t", "x"}, 2, "ERROR: the flag -t comes after " + docker + "\nhint:  flags go first: ibuild build [flags] SOURCE\n"},
+		{[]string{"build", docker, "other"}, 2, "ERROR: ibuild build takes one argument: got " + docker + " other\nhint:  write ibuild build [flags] SOURCE\n"},
 		{[]string{"build", "--tga", "x", docker}, 2, "ERROR: there is no flag --tga\nhint:  did you mean --tag?\n"},
 		{[]string{"build", "--platfrom=linux/amd64", docker}, 2, "did you mean --platform?"},
 		{[]string{"build", "--xyzzyxyzzy", docker}, 2, "ERROR: there is no flag --xyzzyxyzzy\nhint:  see ibuild build --help\n"},
+		{[]string{"llb", "-t", "x", docker}, 2, "ERROR: there is no flag -t\nhint:  see ibuild llb --help\n"},
+		{[]string{"llb", "--tls-ca", "x", docker}, 2, "ERROR: there is no flag --tls-ca\n"},
+		{[]string{"build", "--config", "x", docker}, 2, "ERROR: there is no flag --config\nhint:  it goes before the command: ibuild --config … build\n"},
 		{[]string{"build", "--load", docker}, 2, "ERROR: --load is not supported yet\nhint:  leave it out, or use docker buildx for this build\n"},
 		{[]string{"build", "--cache-from=type=gha", docker}, 2, "ERROR: --cache-from is not supported yet"},
 		{[]string{"build", "--ssh", "default", docker}, 2, "ERROR: --ssh is not supported yet"},
-		{[]string{"build", "--tag"}, 2, "ERROR: flag needs an argument: -tag\nhint:  see ibuild build --help\n"},
+		{[]string{"build", "--tag"}, 2, "ERROR: --tag needs a value\nhint:  see ibuild build --help\n"},
 		{[]string{"build", "--push", docker}, 2, "ERROR: --push needs a name\nhint:  add -t REGISTRY/NAME[:TAG]\n"},
 		{[]string{"build", "--platform", "linux/amd64,linux/arm64", "-o", "type=docker,dest=" + multi, docker}, 2, "ERROR: -o type=docker holds one platform\nhint:  take type=oci, or one --platform\n"},
 		{[]string{"build", "--platform", "linux/amd46", docker}, 2, "did you mean linux/amd64?"},
@@ -95,27 +105,28 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"build", filepath.Join(dir, "none")}, 2, "there is no such file or folder"},
 		{[]string{"build", dir + "/docker/none"}, 2, "there is no such file or folder"},
 		{[]string{"build", "--frontend", "dokerfile", docker}, 2, "did you mean dockerfile?"},
-		{[]string{"llb", "--format", "png", docker}, 2, "ERROR: --format png: json, dot or svg\n"},
+		{[]string{"llb", "--format", "png", docker}, 2, "ERROR: --format cannot be \"png\"\nhint:  write json, dot or svg\n"},
 		{[]string{"build", "--builder", "cloudbuild", docker}, 2, "ERROR: the builder cloudbuild (asked for by --builder or IBUILD_BUILDER) cannot be used: it comes with a later version\nhint:  name another with --builder: remote, local, noop\n"},
 		{[]string{"build", "--builder", "remtoe", docker}, 2, "did you mean remote?"},
 		{[]string{"build", "--builder", "buildkitd:1234", docker}, 2, "hint:  "},
 		{[]string{"build", "--builder", "noop", docker}, 2, "takes the base image as it is, and "},
 		{[]string{"build", "--builder", "noop", "--push", "-t", "x", secret}, 2, "secret"},
-		{[]string{"lock"}, 2, "what to build is missing"},
-		{[]string{"lock", "--update", "--check", docker}, 2, "ERROR: --check writes nothing, so there is nothing to --update\n"},
+		{[]string{"lock"}, 2, "the source is missing"},
+		{[]string{"lock", "--update", "--check", docker}, 2, "ERROR: --check writes nothing, so there is nothing to --update\nhint:  give one of them\n"},
 		{[]string{"lock", "--no-lock", docker}, 2, "ERROR: there is no flag --no-lock\n"},
-		{[]string{"exists", "--format", "yaml", docker}, 2, "ERROR: --format yaml: text or json\n"},
+		{[]string{"exists", "--format", "yaml", docker}, 2, "ERROR: --format cannot be \"yaml\"\nhint:  write text or json\n"},
 		{[]string{"exists", docker}, 2, "names no image\nhint:  add -t REGISTRY/NAME[:TAG]\n"},
 		{[]string{"exists", "Not/A/Name"}, 2, "ERROR: Not/A/Name is no file or folder, and no name of an image"},
 		{[]string{"exists", "-t", "x", "ghcr.io/me/app"}, 2, "ERROR: -t is for a source"},
-		{[]string{"llb"}, 2, "what to build is missing"},
-		{[]string{"exec"}, 2, "ERROR: the command to run is missing\nhint:  ibuild exec -- COMMAND [ARGUMENT...]\n"},
+		{[]string{"llb"}, 2, "the source is missing"},
+		{[]string{"exec"}, 2, "ERROR: the command to run is missing\nhint:  write ibuild exec [flags] -- COMMAND [ARGUMENT...]\n"},
 		{[]string{"exec", "--addr", "tcp://x:1", "--", "true"}, 2, "ERROR: --addr tcp://x:1: only sockets can be served\nhint:  write unix:///absolute/path\n"},
 		{[]string{"exec", "--addr", "unix://relative", "--", "true"}, 2, "only sockets can be served"},
 		{[]string{"--config", filepath.Join(dir, "none.toml"), "build", docker}, 2, "none.toml"},
-		{[]string{"--nosuch", "build", docker}, 2, "ERROR: there is no flag --nosuch\n"},
-		{[]string{"bild", docker}, 2, "did you mean ibuild build?"},
-		{[]string{"run", docker}, 2, "ERROR: "},
+		{[]string{"--nosuch", "build", docker}, 2, "ERROR: there is no flag --nosuch\nhint:  see ibuild --help\n"},
+		{[]string{"bild", docker}, 2, "ERROR: ibuild has no command \"bild\"\nhint:  did you mean ibuild build?\n"},
+		{[]string{"doctor", "x"}, 2, "ERROR: ibuild doctor takes no arguments: got x\n"},
+		{[]string{"help"}, 2, "hint:  the commands are build, exists, lock, llb, spec, exec, doctor; see ibuild --help\n"},
 		{[]string{"--help"}, 0, ""}, {[]string{"build", "--help"}, 0, ""}, {[]string{"--version"}, 0, ""}, {nil, 0, ""},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), dir, ""), func(t *testing.T) {
@@ -124,6 +135,38 @@ func TestCommandLines(t *testing.T) {
 				t.Errorf("code %d, want %d\ngot  %q\nwant %q", code, c.code, text, c.want)
 			}
 		})
+	}
+}
+
+// TestHelp: one flag has one meaning and the same words in all commands, and a word for its value.
+func TestHelp(t *testing.T) {
+	different := []string{"format", "output", "force"} // their values are the command's own
+	words := map[string]string{}
+	var look func(list []*cli.Command)
+	look = func(list []*cli.Command) {
+		for _, cmd := range list {
+			look(cmd.Subcommands)
+			if len(cmd.Flags) > 0 && !strings.Contains(cmd.Description, "\nExit codes: 0") && !strings.Contains(cmd.Description, "\nExit codes: the command's own") {
+				t.Errorf("%s does not say its exit codes", cmd.Name)
+			}
+			for _, f := range cmd.Flags {
+				name, said := f.Names()[0], f.(cli.DocGenerationFlag)
+				if said.TakesValue() && strings.Count(said.GetUsage(), "`") != 2 {
+					t.Errorf("%s --%s has no word for its value", cmd.Name, name)
+				}
+				if other, ok := words[name]; ok && other != said.GetUsage() && !slices.Contains(different, name) {
+					t.Errorf("%s --%s: %q, and elsewhere %q", cmd.Name, name, said.GetUsage(), other)
+				}
+				words[name] = said.GetUsage()
+			}
+		}
+	}
+	look(newApp().Commands)
+	for _, args := range []string{"", "build", "spec", "spec show"} {
+		code, out, _ := ibuild(t, "", append(strings.Fields(args), "--help")...)
+		if code != 0 || !strings.Contains(out, " [flags] ") || !strings.Contains(out, "FLAGS:\n") || strings.Contains(out, "OPTIONS") || strings.Contains(out, "options]") || strings.Contains(out, "default: false") {
+			t.Errorf("%q: %d\n%s", args, code, out)
+		}
 	}
 }
 
@@ -237,10 +280,11 @@ func TestQuietSuccess(t *testing.T) {
 }
 
 func TestOrderTexts(t *testing.T) {
-	if got := (&order{}).forPlatforms(); got != "" {
+	o := &order{job: &job{}}
+	if got := o.forPlatforms(); got != "" {
 		t.Errorf("%q", got)
 	}
-	o := &order{req: engine.Request{Options: llb.Options{Platforms: []ocispecs.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}}}}
+	o.req.Options.Platforms = []ocispecs.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 	if got := o.forPlatforms(); got != " for linux/amd64, linux/arm64" {
 		t.Errorf("%q", got)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,10 +24,11 @@ func doctorCommand() *cli.Command {
 		Usage: "check what builds need on this machine, and name the fix for what is missing",
 		Description: `It starts the builder for real, so what it says is what a build would see: the snapshotter and why it was
 chosen, the runtime, the platforms that can run here, credentials, and what the machine says about
-package indexes, proxies and certificates. It ends with 1 when something has to be mended.`,
-		Flags:        append(builderFlags(), engineFlags()...),
-		Action:       runDoctor,
-		OnUsageError: usageError,
+package indexes, proxies and certificates.
+
+Exit codes: 0 builds can run, 1 something has to be mended, 2 usage.`,
+		Flags:  append(builderFlags(), engineFlags()...),
+		Action: runDoctor,
 	}
 }
 
@@ -58,12 +58,16 @@ func (d *checkup) fail(what string, err error) {
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n"+strings.Repeat(" ", 19)) }
 
 func runDoctor(c *cli.Context) error {
-	d := &checkup{out: os.Stdout}
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	d := &checkup{out: c.App.Writer}
 	h, err := wire(c)
 	if err != nil {
 		d.fail("config", err)
 		return &childExit{code: exitBuild}
 	}
+	defer h.close()
 	d.ok("ibuild", "%s, config %s", version, h.settings.File)
 	d.builder(c.Context, h)
 	d.credentials()

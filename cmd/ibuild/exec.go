@@ -24,24 +24,26 @@ func execCommand() *cli.Command {
 exit code.
 
    ibuild exec -- buildctl build --frontend dockerfile.v0 --local context=. --local dockerfile=.
-   ibuild exec --addr unix:///tmp/bk.sock -- sleep 3600`,
+   ibuild exec --addr unix:///tmp/bk.sock -- sleep 3600
+
+Exit codes: the command's own, 2 usage, 4 the engine cannot start.`,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "addr", Usage: "`unix://PATH` of the socket; a private folder by default"},
+			&cli.StringFlag{Name: "addr", Usage: "`unix://PATH` of the socket; in a private folder by default"},
 		}, engineFlags()...),
-		Action:       runExec,
-		OnUsageError: usageError,
+		Action: runExec,
 	}
 }
 
 func runExec(c *cli.Context) error {
 	args := c.Args().Slice()
 	if len(args) == 0 {
-		return &usage{msg: "the command to run is missing", hint: "ibuild exec -- COMMAND [ARGUMENT...]"}
+		return &usage{msg: "the command to run is missing", hint: "write " + c.Command.UsageText}
 	}
 	h, err := wire(c)
 	if err != nil {
 		return err
 	}
+	defer h.close()
 	l, cleanup, err := listen(c.String("addr"))
 	if err != nil {
 		return err

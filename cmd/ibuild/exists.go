@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/engine"
+	"github.com/ibuild/ibuild/frontends"
 	"github.com/urfave/cli/v2"
 )
 
@@ -23,31 +23,31 @@ a file or folder is a SOURCE. The registry is asked, with docker's credentials; 
    ibuild exists image.yaml || ibuild build --push image.yaml
    ibuild exists --platform linux/amd64,linux/arm64 ghcr.io/me/train:v1
 
-Exit codes: 0 it is there, 1 it is not, 2 usage, 4 it cannot be told.`,
-		Flags: append([]cli.Flag{
-			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` of the image of a SOURCE; several are allowed"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "text or json"},
-			noLock(),
-		}, append(sourceFlags(), builderFlags()...)...),
-		Action:       runExists,
-		OnUsageError: usageError,
+Exit codes: 0 it is there, 1 it is not, 2 usage, or something is wrong with the source, 3 credentials
+for the images that the source starts from, 4 it cannot be told.`,
+		Flags: slices.Concat([]cli.Flag{
+			tagFlag(),
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT`: text or json"},
+			noLockFlag(),
+		}, sourceFlags(), []cli.Flag{builderFlag()}),
+		Action: runExists,
 	}
 }
 
 func runExists(c *cli.Context) error {
-	if f := c.String("format"); f != "text" && f != "json" {
-		return &usage{msg: fmt.Sprintf("--format %s: text or json", f)}
+	format, err := oneOf(c, "format", "text", "json")
+	if err != nil {
+		return err
 	}
 	arg, err := oneArg(c, "")
 	if err != nil {
 		return err
 	}
-	h, err := wire(c)
-	if err != nil {
-		return err
+	lookup := lookupName
+	if frontends.Here(arg) {
+		lookup = lookupSource
 	}
-	defer h.close()
-	list, err := h.lookup(c, arg)
+	list, err := lookup(c, arg)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func runExists(c *cli.Context) error {
 		return err
 	}
 	all := overall(list)
-	if err := writePresence(os.Stdout, c.String("format"), all, list); err != nil {
+	if err := writePresence(c.App.Writer, format, all, list); err != nil {
 		return err
 	}
 	switch all {
@@ -67,39 +67,43 @@ func runExists(c *cli.Context) error {
 	return nil
 }
 
-// lookup asks for the image of a source, or for one by its name.
-func (h *house) lookup(c *cli.Context, arg string) ([]engine.NamedPresence, error) {
-	if _, err := os.Stat(arg); err != nil && arg != "-" {
-		return lookupName(c, h.engine("quiet", nil), arg)
-	}
-	req, err := load(c, h, arg)
+// lookupSource asks for the image of a source.
+func lookupSource(c *cli.Context, _ string) ([]engine.NamedPresence, error) {
+	j, err := open(c)
 	if err != nil {
 		return nil, err
 	}
-	warn(os.Stderr, "", req.Plan)
-	if err := readNames(c, req.Plan, &req.Outputs); err != nil {
+	defer j.close()
+	out := &j.req.Outputs
+	if err := readNames(c, j.req.Plan, out); err != nil {
 		return nil, err
 	}
-	if len(req.Outputs.Names)+len(req.Outputs.ByIdentity) == 0 {
-		return nil, &usage{msg: req.Plan.Name + " names no image", hint: "add -t REGISTRY/NAME[:TAG]"}
+	if len(out.Names)+len(out.ByIdentity) == 0 {
+		return nil, &usage{msg: j.req.Plan.Name + " names no image", hint: "add -t REGISTRY/NAME[:TAG]"}
 	}
-	return h.engine("quiet", nil).Lookup(c.Context, req) // after load, which takes the source's registry_config
+	return j.engine("quiet", nil).Lookup(c.Context, j.req)
 }
 
-func lookupName(c *cli.Context, e *engine.Engine, ref string) ([]engine.NamedPresence, error) {
+// lookupName asks for an image by its name.
+func lookupName(c *cli.Context, ref string) ([]engine.NamedPresence, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
-		return nil, &usage{msg: fmt.Sprintf("%s is no file or folder, and no name of an image: %v", ref, err)}
+		return nil, &usage{msg: fmt.Sprintf("%s is no file or folder, and no name of an image: %v", ref, err), hint: nameHint}
 	}
 	if len(c.StringSlice("tag")) > 0 {
-		return nil, &usage{msg: "-t is for a source, and " + ref + " is no file or folder"}
+		return nil, &usage{msg: "-t is for a source, and " + ref + " is no file or folder", hint: "leave -t out to ask for the image " + ref}
 	}
 	list, err := parsePlatforms(c.StringSlice("platform"))
 	if err != nil {
 		return nil, err
 	}
+	h, err := wire(c)
+	if err != nil {
+		return nil, err
+	}
+	defer h.close()
 	name := reference.TagNameOnly(named).String()
-	return []engine.NamedPresence{{Name: name, Presence: e.Exists(c.Context, name, list)}}, nil
+	return []engine.NamedPresence{{Name: name, Presence: h.engine("quiet", nil).Exists(c.Context, name, list)}}, nil
 }
 
 // overall is a yes only when everything is there, and a no when something certainly is not.
@@ -130,10 +134,7 @@ func writePresence(w io.Writer, format string, all engine.Existence, list []engi
 		images = append(images, presence{p.Name, p.Exists.String(), p.Descriptor.Digest.String(), p.Reason})
 	}
 	if format == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(struct {
+		return writeJSON(w, struct {
 			Exists string     `json:"exists"`
 			Images []presence `json:"images"`
 		}{all.String(), images})

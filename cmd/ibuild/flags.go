@@ -25,10 +25,15 @@ var later = []string{
 	"load", "network", "no-cache-filter", "no-source-map", "provenance", "pull", "sbom", "shm-size", "ssh", "ulimit",
 }
 
+// usageError says what is wrong with the flags of a command.
 func usageError(c *cli.Context, err error, _ bool) error {
+	hint := "see " + c.Command.HelpName + " --help"
+	if name, found := strings.CutPrefix(err.Error(), "flag needs an argument: -"); found {
+		return &usage{msg: dashed(strings.TrimLeft(name, "-")) + " needs a value", hint: hint}
+	}
 	name, found := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !found {
-		return &usage{msg: err.Error(), hint: "see ibuild " + c.Command.Name + " --help"}
+		return &usage{msg: err.Error(), hint: hint}
 	}
 	name = strings.TrimLeft(name, "-")
 	if slices.Contains(later, name) {
@@ -38,30 +43,69 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	for _, f := range c.Command.Flags {
 		known = append(known, f.Names()...)
 	}
-	hint := "see ibuild " + c.Command.Name + " --help"
-	if match, ok := suggest.Search(name, known, false); ok {
+	if match, ok := suggest.Search(name, known, false); ok && len(name) > 1 {
 		hint = "did you mean --" + match + "?"
 	}
-	return &usage{msg: "there is no flag --" + name, hint: hint}
+	for _, f := range c.App.Flags {
+		if slices.Contains(f.Names(), name) {
+			hint = "it goes before the command: ibuild " + dashed(name) + " … " + c.Command.Name
+		}
+	}
+	return &usage{msg: "there is no flag " + dashed(name), hint: hint}
+}
+
+// dashed is a flag as people write it.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 // oneArg returns the only argument, or fallback when there is none.
 func oneArg(c *cli.Context, fallback string) (string, error) {
-	switch c.NArg() {
-	case 0:
-		if fallback == "" {
-			return "", &usage{msg: "what to build is missing", hint: "see ibuild " + c.Command.Name + " --help"}
-		}
-		return fallback, nil
-	case 1:
-		return c.Args().First(), nil
+	list, err := someArgs(c, fallback)
+	if err != nil {
+		return "", err
 	}
+	if len(list) > 1 {
+		return "", &usage{msg: c.Command.HelpName + " takes one argument: got " + strings.Join(list, " "), hint: "write " + c.Command.UsageText}
+	}
+	return list[0], nil
+}
+
+// someArgs returns the arguments, or fallback when there are none. Flags after them would be taken for arguments.
+func someArgs(c *cli.Context, fallback string) ([]string, error) {
 	for _, a := range c.Args().Tail() {
-		if strings.HasPrefix(a, "-") {
-			return "", &usage{msg: fmt.Sprintf("%s comes after the source %s", a, c.Args().First()), hint: "flags go first: ibuild " + c.Command.Name + " [flags] SOURCE"}
+		if len(a) > 1 && strings.HasPrefix(a, "-") {
+			return nil, &usage{msg: fmt.Sprintf("the flag %s comes after %s", a, c.Args().First()), hint: "flags go first: " + c.Command.UsageText}
 		}
 	}
-	return "", &usage{msg: fmt.Sprintf("one source at a time: got %s", strings.Join(c.Args().Slice(), " ")), hint: "flags go before the source"}
+	switch {
+	case c.NArg() > 0:
+		return c.Args().Slice(), nil
+	case fallback == "":
+		return nil, &usage{msg: "the source is missing", hint: "write " + c.Command.UsageText}
+	}
+	return []string{fallback}, nil
+}
+
+// noArgs is for commands that take none.
+func noArgs(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return &usage{msg: c.Command.HelpName + " takes no arguments: got " + strings.Join(c.Args().Slice(), " ")}
+	}
+	return nil
+}
+
+// oneOf is the value of a flag that takes one of a few words.
+func oneOf(c *cli.Context, flag string, words ...string) (string, error) {
+	value := c.String(flag)
+	if slices.Contains(words, value) {
+		return value, nil
+	}
+	last := len(words) - 1
+	return "", &usage{msg: fmt.Sprintf("--%s cannot be %q", flag, value), hint: "write " + strings.Join(words[:last], ", ") + " or " + words[last]}
 }
 
 func parsePlatforms(list []string) ([]ocispecs.Platform, error) {
@@ -103,12 +147,15 @@ func platformHint(s string) string {
 	return "known are " + strings.Join(platformNames(), ", ")
 }
 
+// nameHint is how the name of an image is written.
+const nameHint = "write [registry/]name[:tag] in lower case, e.g. ghcr.io/me/train:v1"
+
 func parseNames(list []string) ([]reference.NamedTagged, error) {
 	var out []reference.NamedTagged
 	for _, s := range list {
 		named, err := reference.ParseNormalizedNamed(s)
 		if err != nil {
-			return nil, &usage{msg: fmt.Sprintf("-t %s: %v", s, err), hint: "write [registry/]name[:tag] in lower case, e.g. ghcr.io/me/train:v1"}
+			return nil, &usage{msg: fmt.Sprintf("-t %s: %v", s, err), hint: nameHint}
 		}
 		tagged, ok := reference.TagNameOnly(named).(reference.NamedTagged)
 		if _, digested := named.(reference.Digested); !ok || digested {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -18,49 +17,41 @@ same work on every machine, with the files of local sources by their digest.
 
    ibuild llb train.py
    ibuild llb --format svg --platform linux/arm64 . > graph.svg
-   ibuild llb --identity image.yaml`,
-		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "format", Value: "json", Usage: "json, dot (for Graphviz) or svg"},
+   ibuild llb --identity image.yaml
+
+Exit codes: 0 printed, 2 usage, or something is wrong with the source, 3 credentials, 4 registry out of reach.`,
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "format", Value: "json", Usage: "`FORMAT`: json, dot (for Graphviz) or svg"},
 			&cli.BoolFlag{Name: "identity", Usage: "print the image's identity: the digest of all that decides what is in it"},
-			&cli.BoolFlag{Name: "no-cache", Usage: "as in build: every step runs"},
-			noLock(),
-		}, append(sourceFlags(), builderFlags()...)...),
-		Action:       runLLB,
-		OnUsageError: usageError,
+			noCacheFlag(),
+			noLockFlag(),
+		}, sourceFlags(), []cli.Flag{builderFlag()}),
+		Action: runLLB,
 	}
 }
 
 func runLLB(c *cli.Context) error {
-	format := c.String("format")
-	if !slices.Contains([]string{"json", "dot", "svg"}, format) {
-		return &usage{msg: fmt.Sprintf("--format %s: json, dot or svg", format)}
-	}
-	src, err := oneArg(c, "")
+	format, err := oneOf(c, "format", "json", "dot", "svg")
 	if err != nil {
 		return err
 	}
-	h, err := wire(c)
+	j, err := open(c)
 	if err != nil {
 		return err
 	}
-	defer h.close()
-	req, err := load(c, h, src)
-	if err != nil {
-		return err
-	}
-	warn(os.Stderr, "", req.Plan)
-	g, err := h.engine("quiet", nil).Graph(c.Context, req)
+	defer j.close()
+	g, err := j.engine("quiet", nil).Graph(c.Context, j.req)
 	if err != nil {
 		return err
 	}
 	switch {
 	case c.Bool("identity"):
-		fmt.Println(g.Identity())
-		return nil
+		_, err = fmt.Fprintln(c.App.Writer, g.Identity())
+		return err
 	case format == "dot":
-		return g.WriteDOT(os.Stdout)
+		return g.WriteDOT(c.App.Writer)
 	case format == "svg":
-		return g.WriteSVG(os.Stdout)
+		return g.WriteSVG(c.App.Writer)
 	}
-	return g.WriteJSON(os.Stdout)
+	return g.WriteJSON(c.App.Writer)
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/imagelock"
@@ -25,58 +27,49 @@ ignores them. All sources of a folder share the file. Digests that are there sta
    ibuild lock --update image.yaml
    ibuild lock --check image.yaml
 
-Exit codes of --check: 0 the lock is up to date, 1 a tag has moved or an image is not in the lock.`,
-		Flags: append([]cli.Flag{
+Exit codes: 0 written, or with --check up to date, 1 --check: a tag has moved or an image is not in the lock, 2 usage,
+or something is wrong with the source, 3 credentials, 4 registry out of reach.`,
+		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "update", Usage: "take the digests that the tags point to now"},
 			&cli.BoolFlag{Name: "check", Usage: "compare with what the tags point to now, and write nothing"},
-		}, append(sourceFlags(), builderFlags()...)...),
-		Action:       runLock,
-		OnUsageError: usageError,
+		}, sourceFlags(), []cli.Flag{builderFlag()}),
+		Action: runLock,
 	}
 }
 
 func runLock(c *cli.Context) error {
 	update, check := c.Bool("update"), c.Bool("check")
 	if update && check {
-		return &usage{msg: "--check writes nothing, so there is nothing to --update"}
+		return &usage{msg: "--check writes nothing, so there is nothing to --update", hint: "give one of them"}
 	}
-	src, err := oneArg(c, "")
+	j, err := open(c)
 	if err != nil {
 		return err
 	}
-	h, err := wire(c)
-	if err != nil {
-		return err
-	}
-	defer h.close()
-	req, err := load(c, h, src)
-	if err != nil {
-		return err
-	}
-	warn(os.Stderr, "", req.Plan)
-	dir, name := sourceFile(c, src)
-	if name == "" {
+	defer j.close()
+	if j.file == "" {
 		return &usage{msg: "there is no file that the lock could be next to", hint: "give the file; what comes from standard input cannot be locked"}
 	}
-	lock, err := imagelock.Read(dir)
+	lock, err := imagelock.Read(j.dir)
 	if err != nil {
 		return err
 	}
 	if update || check {
-		req.Pins = nil // the tags are what is asked for
+		j.req.Pins = nil // the tags are what is asked for
 	}
-	images, err := h.images(c, req)
+	images, err := j.images(c.Context)
 	if err != nil {
 		return err
 	}
 	if check {
-		return checkLock(os.Stdout, lock, name, images)
+		return checkLock(c.App.Writer, lock, j.file, images)
 	}
-	return writeLock(os.Stdout, lock, lock.With(name, images, update))
+	return writeLock(c.App.Writer, lock, lock.With(j.file, images, update))
 }
 
-func (h *house) images(c *cli.Context, req engine.Request) ([]imagelock.Image, error) {
-	found, err := h.engine("quiet", nil).Images(c.Context, req)
+// images are those that the source names by tags.
+func (j *job) images(ctx context.Context) ([]imagelock.Image, error) {
+	found, err := j.engine("quiet", nil).Images(ctx, j.req)
 	var list []imagelock.Image
 	for _, img := range found {
 		list = append(list, imagelock.Image{Name: img.Name, Digest: img.Digest})
@@ -88,7 +81,7 @@ func (h *house) images(c *cli.Context, req engine.Request) ([]imagelock.Image, e
 func checkLock(w io.Writer, lock imagelock.Lock, source string, images []imagelock.Image) error {
 	bad := false
 	for _, d := range lock.Differences(source, images) {
-		fmt.Fprintln(w, describe(d))
+		fmt.Fprintln(w, describe(d, "missing", "unused"))
 		bad = bad || d.Now != ""
 	}
 	if bad {
@@ -98,24 +91,15 @@ func checkLock(w io.Writer, lock imagelock.Lock, source string, images []imagelo
 	return nil
 }
 
-func describe(d imagelock.Difference) string {
+// describe says what one difference is: fresh and gone are the words for an image that only one side has.
+func describe(d imagelock.Difference, fresh, gone string) string {
 	switch {
 	case d.Locked == "":
-		return fmt.Sprintf("missing  %s is %s", d.Name, d.Now)
+		return fmt.Sprintf("%-8s %s is %s", fresh, d.Name, d.Now)
 	case d.Now == "":
-		return fmt.Sprintf("unused   %s", d.Name)
+		return fmt.Sprintf("%-8s %s", gone, d.Name)
 	}
 	return fmt.Sprintf("moved    %s from %s to %s", d.Name, d.Locked, d.Now)
-}
-
-func change(d imagelock.Difference) string {
-	switch {
-	case d.Locked == "":
-		return fmt.Sprintf("added    %s as %s", d.Name, d.Now)
-	case d.Now == "":
-		return fmt.Sprintf("dropped  %s", d.Name)
-	}
-	return describe(d)
 }
 
 // writeLock writes the file where that changes it, and tells what changed.
@@ -140,7 +124,7 @@ func writeLock(w io.Writer, old, now imagelock.Lock) error {
 		return err
 	}
 	for _, d := range old.Changes(now) {
-		fmt.Fprintln(w, change(d))
+		fmt.Fprintln(w, describe(d, "added", "dropped"))
 	}
 	fmt.Fprintf(w, "wrote %s: %d images\n", now.File, len(now.Pins()))
 	return nil

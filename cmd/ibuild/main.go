@@ -35,21 +35,24 @@ func main() {
 }
 
 func newApp() *cli.App {
-	return &cli.App{
-		Name:    "ibuild",
-		Usage:   "build container images for people who train and serve models",
-		Version: version,
+	app := &cli.App{
+		Name:      "ibuild",
+		Usage:     "build container images for people who train and serve models",
+		UsageText: "ibuild [flags] COMMAND",
+		Version:   version,
 		Description: `ibuild turns a folder, a Dockerfile, an image spec, a uv script or a notebook into a multi-arch OCI image,
 with no Docker and no daemon on this machine, or on a remote BuildKit (--builder).
 
    ibuild build -t ghcr.io/me/train --push train.py
    ibuild build -t me/app -o type=docker,dest=app.tar .
    ibuild spec init
-   ibuild doctor`,
+   ibuild doctor
+
+ibuild COMMAND --help says what a command does.`,
 		Commands: []*cli.Command{buildCommand(), existsCommand(), lockCommand(), llbCommand(), specCommand(), execCommand(), doctorCommand()},
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Usage: "config `FILE`", EnvVars: []string{"IBUILD_CONFIG"}},
-			&cli.BoolFlag{Name: "debug", Usage: "write BuildKit's own log to standard error", EnvVars: []string{"IBUILD_DEBUG"}},
+			&cli.StringFlag{Name: "config", Usage: "`FILE` with the settings, in place of the one in ~/.config/ibuild", EnvVars: []string{"IBUILD_CONFIG"}},
+			&cli.BoolFlag{Name: "debug", Usage: "write what BuildKit, registries and the detection of settings say to standard error", EnvVars: []string{"IBUILD_DEBUG"}},
 		},
 		HideHelpCommand:           true,
 		UseShortOptionHandling:    false,
@@ -59,20 +62,54 @@ with no Docker and no daemon on this machine, or on a remote BuildKit (--builder
 		OnUsageError:              usageError,
 		Action:                    noCommand,
 	}
+	app.CustomAppHelpTemplate = inOurWords(cli.AppHelpTemplate)
+	hideDefaults(app.Flags)
+	complete(app.Name, app.Commands)
+	return app
 }
 
-// noCommand runs when the first argument is no command's name.
+// complete sets what is the same for all commands; path is what comes before their names.
+func complete(path string, list []*cli.Command) {
+	for _, cmd := range list {
+		cmd.HideHelpCommand, cmd.OnUsageError = true, usageError
+		cmd.UsageText = strings.TrimSpace(path + " " + cmd.Name + " [flags] " + cmd.ArgsUsage)
+		cmd.CustomHelpTemplate = inOurWords(cli.CommandHelpTemplate)
+		if len(cmd.Subcommands) > 0 {
+			cmd.CustomHelpTemplate = inOurWords(cli.SubcommandHelpTemplate)
+		}
+		hideDefaults(cmd.Flags)
+		complete(path+" "+cmd.Name, cmd.Subcommands)
+	}
+}
+
+// inOurWords calls flags what they are called everywhere else.
+func inOurWords(template string) string { return strings.ReplaceAll(template, "OPTIONS:", "FLAGS:") }
+
+// hideDefaults keeps the help from saying that each switch is off.
+func hideDefaults(list []cli.Flag) {
+	for _, f := range list {
+		if b, ok := f.(*cli.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+	}
+}
+
+// noCommand runs when there is no command, or none of the name that was given.
 func noCommand(c *cli.Context) error {
-	if c.NArg() == 0 {
+	own := c.Command.HelpName
+	switch {
+	case c.NArg() == 0 && own == c.App.Name:
 		return cli.ShowAppHelp(c)
+	case c.NArg() == 0:
+		return cli.ShowSubcommandHelp(c)
 	}
 	var names []string
-	for _, cmd := range c.App.Commands {
+	for _, cmd := range c.Command.Subcommands {
 		names = append(names, cmd.Name)
 	}
-	hint := "the commands are " + strings.Join(names, ", ")
+	hint := "the commands are " + strings.Join(names, ", ") + "; see " + own + " --help"
 	if match, ok := suggest.Search(c.Args().First(), names, false); ok {
-		hint = "did you mean ibuild " + match + "?"
+		hint = "did you mean " + own + " " + match + "?"
 	}
-	return &usage{msg: fmt.Sprintf("there is no command %q", c.Args().First()), hint: hint}
+	return &usage{msg: fmt.Sprintf("%s has no command %q", own, c.Args().First()), hint: hint}
 }

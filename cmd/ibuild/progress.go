@@ -25,7 +25,7 @@ type display struct {
 func show(ctx context.Context, mode string) (*display, error) {
 	d, err := progressui.NewDisplay(os.Stderr, progressui.DisplayMode(mode))
 	if err != nil {
-		return nil, &usage{msg: fmt.Sprintf("--progress %s: %v", mode, err), hint: "auto, tty, plain, quiet or rawjson"}
+		return nil, &usage{msg: fmt.Sprintf("--progress %s: %v", mode, err), hint: "tty needs a terminal; write plain or auto"}
 	}
 	s := &display{progress: engine.NewProgress(), done: make(chan error, 1)}
 	if mode == string(progressui.QuietMode) {

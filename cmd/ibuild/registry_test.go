@@ -103,25 +103,6 @@ func (s *shelf) file(dir, name, data string) string {
 	return file
 }
 
-// output runs ibuild and returns what it prints on standard output and as its error.
-func output(t *testing.T, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	old := os.Stdout
-	os.Stdout = f
-	defer func() { os.Stdout = old }()
-	code, stderr = run(t, args...)
-	data, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return code, string(data), stderr
-}
-
 func TestLockCommand(t *testing.T) {
 	s := newShelf(t)
 	first := s.push("base:1")
@@ -131,14 +112,14 @@ func TestLockCommand(t *testing.T) {
 	lock := filepath.Join(dir, "ibuild.lock")
 	s.push("tool:1")
 
-	if code, out, _ := output(t, "lock", "--check", docker); code != 1 || !strings.Contains(out, "missing  "+s.host+"/base:1 is "+first) {
+	if code, out, _ := ibuild(t, "", "lock", "--check", docker); code != 1 || !strings.Contains(out, "missing  "+s.host+"/base:1 is "+first) {
 		t.Errorf("no lock: %d %s", code, out)
 	}
 	if _, err := os.Stat(lock); err == nil {
 		t.Error("--check wrote a lock")
 	}
 	for _, source := range []string{dir, other} {
-		if code, out, text := output(t, "lock", "--platform", "linux/amd64", source); code != 0 {
+		if code, out, text := ibuild(t, "", "lock", "--platform", "linux/amd64", source); code != 0 {
 			t.Fatalf("lock %s: %d %s %s", source, code, out, text)
 		}
 	}
@@ -147,14 +128,14 @@ func TestLockCommand(t *testing.T) {
 	if len(l.Pins()) != 2 || l.Pins()[s.host+"/base:1"] != digest.Digest(first) {
 		t.Errorf("pins %v", l.Pins())
 	}
-	code, out, _ := output(t, "lock", "--check", docker)
+	code, out, _ := ibuild(t, "", "lock", "--check", docker)
 	if code != 0 || out != "" {
 		t.Errorf("up to date: %d %s", code, out)
 	}
 	identity := s.identity(docker)
 
 	second := s.push("base:1")
-	code, out, _ = output(t, "lock", "--check", docker)
+	code, out, _ = ibuild(t, "", "lock", "--check", docker)
 	if want := "moved    " + s.host + "/base:1 from " + first + " to " + second + "\n"; code != 1 || !strings.HasPrefix(out, want) {
 		t.Errorf("moved: %d %s, want %s", code, out, want)
 	}
@@ -170,10 +151,10 @@ func TestLockCommand(t *testing.T) {
 	if s.identity(docker, "--no-lock") == identity {
 		t.Error("--no-lock takes the digest of the lock")
 	}
-	if code, out, _ = output(t, "lock", docker); code != 0 || !strings.Contains(out, "has it all: 2 images") {
+	if code, out, _ = ibuild(t, "", "lock", docker); code != 0 || !strings.Contains(out, "has it all: 2 images") {
 		t.Errorf("lock again: %d %s", code, out)
 	}
-	if code, out, _ = output(t, "lock", "--update", docker); code != 0 || !strings.HasPrefix(out, "moved    ") || !strings.HasSuffix(out, "ibuild.lock: 2 images\n") {
+	if code, out, _ = ibuild(t, "", "lock", "--update", docker); code != 0 || !strings.HasPrefix(out, "moved    ") || !strings.HasSuffix(out, "ibuild.lock: 2 images\n") {
 		t.Errorf("update: %d %s", code, out)
 	}
 	if s.identity(docker) == identity {
@@ -181,14 +162,14 @@ func TestLockCommand(t *testing.T) {
 	}
 	s.file(dir, "Dockerfile", "FROM scratch\n")
 	s.check(os.Remove(other))
-	if code, out, _ = output(t, "lock", docker); code != 0 || strings.Count(out, "dropped  ") != 2 || !strings.HasSuffix(out, "ibuild.lock: 0 images\n") {
+	if code, out, _ = ibuild(t, "", "lock", docker); code != 0 || strings.Count(out, "dropped  ") != 2 || !strings.HasSuffix(out, "ibuild.lock: 0 images\n") {
 		t.Errorf("nothing is used: %d %s", code, out)
 	}
 }
 
 func (s *shelf) identity(source string, flags ...string) string {
 	s.t.Helper()
-	code, out, text := output(s.t, append(append([]string{"llb", "--identity", "--platform", "linux/amd64"}, flags...), source)...)
+	code, out, text := ibuild(s.t, "", append(append([]string{"llb", "--identity", "--platform", "linux/amd64"}, flags...), source)...)
 	if code != 0 {
 		s.t.Fatalf("%d %s", code, text)
 	}
@@ -199,7 +180,7 @@ func TestLockFindings(t *testing.T) {
 	s := newShelf(t)
 	dir := t.TempDir()
 	docker := s.file(dir, "Dockerfile", "FROM scratch\n")
-	if code, out, _ := output(t, "lock", docker); code != 0 || !strings.HasPrefix(out, "nothing to pin") {
+	if code, out, _ := ibuild(t, "", "lock", docker); code != 0 || !strings.HasPrefix(out, "nothing to pin") {
 		t.Errorf("scratch: %d %s", code, out)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "ibuild.lock")); err == nil {
@@ -211,7 +192,7 @@ func TestLockFindings(t *testing.T) {
 			t.Errorf("%v: %d %s", args, code, text)
 		}
 	}
-	if code, out, text := output(t, "llb", "--no-lock", docker); code != 0 || !strings.HasPrefix(out, "{") {
+	if code, out, text := ibuild(t, "", "llb", "--no-lock", docker); code != 0 || !strings.HasPrefix(out, "{") {
 		t.Errorf("--no-lock: %d %s", code, text)
 	}
 	if code, text := run(t, "lock", "-"); code != 2 {
@@ -236,12 +217,12 @@ func TestExistsCommand(t *testing.T) {
 		{[]string{"--platform", "linux/amd64", "-t", s.host + "/app:1", "-t", s.host + "/app:2", docker}, 1, "no: "},
 		{[]string{"127.0.0.1:1/app:1"}, 4, "cannot tell: 127.0.0.1:1/app:1: out of reach"},
 	} {
-		if code, out, text := output(t, append([]string{"exists"}, c.args...)...); code != c.code || !strings.Contains(out, c.want) || text != "" {
+		if code, out, text := ibuild(t, "", append([]string{"exists"}, c.args...)...); code != c.code || !strings.Contains(out, c.want) || text != "" {
 			t.Errorf("%v: %d %q %q, want %d %q", c.args, code, out, text, c.code, c.want)
 		}
 	}
 	s.refuse = true
-	code, out, _ := output(t, "exists", "--format", "json", s.host+"/app:1")
+	code, out, _ := ibuild(t, "", "exists", "--format", "json", s.host+"/app:1")
 	var doc struct {
 		Exists string
 		Images []struct{ Name, Exists, Digest, Reason string }
@@ -256,7 +237,7 @@ func TestNoopCommand(t *testing.T) {
 	s := newShelf(t)
 	at := s.push("base:1")
 	spec := s.file(t.TempDir(), "image.yaml", "base_image: HOST/base:1\n")
-	code, out, text := output(t, "build", "--builder", "noop", "--platform", "linux/amd64", "-q", spec)
+	code, out, text := ibuild(t, "", "build", "--builder", "noop", "--platform", "linux/amd64", "-q", spec)
 	if want := s.host + "/base@" + at + "\n"; code != 0 || out != want {
 		t.Errorf("%d %q %s, want %q", code, out, text, want)
 	}
@@ -268,7 +249,7 @@ func TestNoopCommand(t *testing.T) {
 
 func TestSVGCommand(t *testing.T) {
 	docker := newShelf(t).file(t.TempDir(), "Dockerfile", "FROM scratch\n")
-	if code, out, text := output(t, "llb", "--format", "svg", docker); code != 0 || !strings.HasPrefix(out, "<svg ") {
+	if code, out, text := ibuild(t, "", "llb", "--format", "svg", docker); code != 0 || !strings.HasPrefix(out, "<svg ") {
 		t.Errorf("%d %s %s", code, out, text)
 	}
 }

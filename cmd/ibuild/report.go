@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -172,4 +173,12 @@ func (p plainText) Write(b []byte) (int, error) {
 	}, string(b))
 	_, err := io.WriteString(p.Writer, clean)
 	return len(b), err
+}
+
+// writeJSON writes a value for programs, and so that people can read it, too.
+func writeJSON(w io.Writer, value any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(value)
 }

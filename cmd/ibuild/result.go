@@ -69,9 +69,9 @@ func (o *order) writeResult(c *cli.Context, res *engine.Result) error {
 	switch {
 	case !c.Bool("quiet") || archive:
 	case res.How == engine.HowBase: // its digest alone does not say where it is
-		fmt.Println(res.Names[0])
+		fmt.Fprintln(c.App.Writer, res.Names[0])
 	case res.Descriptor.Digest != "":
-		fmt.Println(res.Descriptor.Digest)
+		fmt.Fprintln(c.App.Writer, res.Descriptor.Digest)
 	}
 	return errors.Join(errs...)
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -18,94 +16,100 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// load makes the part of a request that the source and the flags about it decide: the plan, the caller's part
-// of the definition, the builder's name and the pins.
-func load(c *cli.Context, h *house, src string) (engine.Request, error) {
-	req := engine.Request{Builder: h.builder}
-	var err error
-	opt := &req.Options
-	if opt.Platforms, err = parsePlatforms(c.StringSlice("platform")); err != nil {
-		return req, err
-	}
-	if opt.Epoch, err = epoch(); err != nil {
-		return req, err
-	}
-	opt.NoCache, opt.CacheNamespace = c.Bool("no-cache"), h.settings.CacheNamespace
-	if req.Plan, err = loadPlan(c, *opt, src); err != nil {
-		return req, err
-	}
-	if err := h.useRegistryConfig(req.Plan); err != nil {
-		return req, err
-	}
-	if req.Plan.Image != nil && len(opt.Platforms) == 0 {
-		opt.Platforms = req.Plan.Platforms
-	}
-	if dir, _ := sourceFile(c, src); dir != "" && !c.Bool("no-lock") {
-		lock, err := imagelock.Read(dir)
-		if err != nil {
-			return req, err
-		}
-		req.Pins = lock.Pins()
-	}
-	return req, nil
+// job is a command about one source: what it is wired from, where the source's text is (both are "" for a pipe),
+// and the part of a request that the source and the flags about it decide.
+type job struct {
+	*house
+	dir, file string
+	req       engine.Request
 }
 
-func loadPlan(c *cli.Context, opt llb.Options, src string) (*llb.Plan, error) {
-	args, err := parsePairs("--build-arg", c.StringSlice("build-arg"), true)
+// open wires a command, reads the source that is its only argument, and prints the warnings about it. Whoever
+// opens a job closes it.
+func open(c *cli.Context) (*job, error) {
+	arg, err := oneArg(c, "")
 	if err != nil {
 		return nil, err
+	}
+	h, err := wire(c)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{house: h}
+	if err := j.load(c, arg); err != nil {
+		h.close()
+		return nil, err
+	}
+	warn(c.App.ErrWriter, progressMode(c), j.req.Plan)
+	return j, nil
+}
+
+// load reads the source: the plan, the caller's part of the definition, the builder's name and the pins.
+func (j *job) load(c *cli.Context, arg string) error {
+	j.req.Builder = j.builder
+	opt := &j.req.Options
+	var err error
+	if opt.Platforms, err = parsePlatforms(c.StringSlice("platform")); err != nil {
+		return err
+	}
+	if opt.Epoch, err = epoch(); err != nil {
+		return err
+	}
+	opt.NoCache, opt.CacheNamespace = c.Bool("no-cache"), j.settings.CacheNamespace
+	if err := j.plan(c, arg); err != nil {
+		return err
+	}
+	if err := j.useRegistryConfig(j.req.Plan); err != nil {
+		return err
+	}
+	if j.req.Plan.Image != nil && len(opt.Platforms) == 0 {
+		opt.Platforms = j.req.Plan.Platforms
+	}
+	if j.file != "" && !c.Bool("no-lock") {
+		lock, err := imagelock.Read(j.dir)
+		if err != nil {
+			return err
+		}
+		j.req.Pins = lock.Pins()
+	}
+	return nil
+}
+
+// plan finds out what the source is and makes its plan.
+func (j *job) plan(c *cli.Context, arg string) error {
+	args, err := parsePairs("--build-arg", c.StringSlice("build-arg"), true)
+	if err != nil {
+		return err
 	}
 	labels, err := parsePairs("--label", c.StringSlice("label"), false)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var names []string
-	for _, p := range opt.Platforms {
+	for _, p := range j.req.Options.Platforms {
 		names = append(names, platforms.FormatAll(p))
 	}
-	plan, err := frontends.Load(frontends.Options{
-		Source: src, Stdin: os.Stdin, File: c.String("file"), Frontend: c.String("frontend"),
-		Dockerfile: dockerfile.Options{
-			BuildArgs: args, Labels: labels, Target: c.String("target"), NoCache: opt.NoCache, Platforms: strings.Join(names, ","),
-			CacheNamespace: opt.CacheNamespace, Epoch: os.Getenv("SOURCE_DATE_EPOCH"), AllowSyntax: c.Bool("allow-syntax"),
-		},
-	})
+	o := given(c, arg)
+	o.Dockerfile = dockerfile.Options{
+		BuildArgs: args, Labels: labels, Target: c.String("target"), NoCache: j.req.Options.NoCache, Platforms: strings.Join(names, ","),
+		CacheNamespace: j.req.Options.CacheNamespace, Epoch: os.Getenv("SOURCE_DATE_EPOCH"), AllowSyntax: c.Bool("allow-syntax"),
+	}
+	g, err := frontends.Read(o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return plan.WithLabels(labels), nil
+	plan, err := g.Plan()
+	if err != nil {
+		return err
+	}
+	j.dir, j.file = g.File()
+	j.req.Plan = plan.WithLabels(labels)
+	return nil
 }
 
-// sourceFile is the file that says how to build the source: its folder and its own name. Both are "" for what
-// comes from a pipe, and the name is "" when a folder has none or more than one.
-func sourceFile(c *cli.Context, src string) (dir, name string) {
-	info, err := os.Stat(src)
-	file := c.String("file")
-	switch {
-	case src == "-" || file == "-" || err != nil:
-		return "", ""
-	case file != "":
-		src = file
-	case info.IsDir():
-		return src, soleFile(src, c.String("frontend"))
-	}
-	if info, err = os.Stat(src); err != nil || !info.Mode().IsRegular() {
-		return "", ""
-	}
-	return filepath.Dir(src), filepath.Base(src)
-}
-
-// soleFile is the file that a frontend takes when it is given the folder.
-func soleFile(dir, frontend string) string {
-	for _, f := range frontends.All() {
-		for _, name := range f.Files {
-			info, err := os.Stat(filepath.Join(dir, name))
-			if err == nil && info.Mode()&fs.ModeType == 0 && (frontend == "" || frontend == f.Name) {
-				return name
-			}
-		}
-	}
-	return ""
+// given is what the command line says about where a source is, see [givenFlags].
+func given(c *cli.Context, arg string) frontends.Options {
+	return frontends.Options{Source: arg, Stdin: c.App.Reader, File: c.String("file"), Frontend: c.String("frontend")}
 }
 
 // readNames reads the names of the image: those of -t, else the one that the source has. A name of the
@@ -118,7 +122,7 @@ func readNames(c *cli.Context, plan *llb.Plan, out *engine.Outputs) (err error) 
 	}
 	named, err := reference.ParseNormalizedNamed(plan.Tag)
 	if err != nil {
-		return &usage{msg: fmt.Sprintf("%s: the name %s: %v", plan.Name, plan.Tag, err), hint: "write [registry/]name[:tag] in lower case, e.g. ghcr.io/me/train:v1"}
+		return &usage{msg: fmt.Sprintf("%s: the name %s: %v", plan.Name, plan.Tag, err), hint: nameHint}
 	}
 	if !reference.IsNameOnly(named) {
 		if plan.TagFormat != "" {

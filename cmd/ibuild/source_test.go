@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -103,38 +101,6 @@ func TestWarn(t *testing.T) {
 		warn(&out, mode, plan)
 		if out.String() != want {
 			t.Errorf("%s: %q, want %q", mode, out.String(), want)
-		}
-	}
-}
-
-// The lock is next to the file that says what is built.
-func TestSourceFile(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, f := range []string{"a/Dockerfile", "a/train.py", "b/image.yaml", "b/Dockerfile", "c/x", "deploy/Dockerfile"} {
-		if err := os.MkdirAll(filepath.Dir(f), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(f, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []struct {
-		args      []string
-		dir, name string
-	}{
-		{[]string{"a"}, "a", "Dockerfile"},
-		{[]string{"a/train.py"}, "a", "train.py"},
-		{[]string{"--frontend", "spec", "b"}, "b", "image.yaml"},
-		{[]string{"--file", "deploy/Dockerfile", "a"}, "deploy", "Dockerfile"},
-		{[]string{"c"}, "c", ""},
-		{[]string{"--file", "-", "a"}, "", ""},
-		{[]string{"-"}, "", ""},
-		{[]string{"none"}, "", ""},
-		{[]string{"--file", "none", "a"}, "", ""},
-	} {
-		dir, name := sourceFile(flags(t, sourceFlags(), c.args[:len(c.args)-1]...), c.args[len(c.args)-1])
-		if dir != c.dir || name != c.name {
-			t.Errorf("%q: %q, %q", c.args, dir, name)
 		}
 	}
 }

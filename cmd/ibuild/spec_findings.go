@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -33,12 +32,7 @@ func (f finding) place() string {
 	return out
 }
 
-func printJSON(w io.Writer, list []finding) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(list)
-}
+func printJSON(w io.Writer, list []finding) error { return writeJSON(w, list) }
 
 // printGitHub prints findings as workflow commands of GitHub Actions. Their escapes are those of
 // https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts: the runner ends a command at the

@@ -37,12 +37,12 @@ that names that file is written when --from asks for it.
 
 Exit codes: 0 written, 2 usage, or nothing to write.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` in the folder, image.yaml by default; - is standard output"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write in the folder, image.yaml by default; - is standard output"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y", "no-input"}, Usage: "ask nothing"},
-			&cli.StringFlag{Name: "from", Usage: "the `FILE` in the folder that says what is in the image"},
-			&cli.StringFlag{Name: "name", Usage: "the image's name"},
-			&cli.StringFlag{Name: "registry", Usage: "where it is pushed to: `HOST[:PORT][/PATH]`"},
-			&cli.StringFlag{Name: "python", Usage: "the Python of the image, `X.Y`"},
+			&cli.StringFlag{Name: "from", Usage: "`FILE` in the folder that says what is in the image"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the image"},
+			&cli.StringFlag{Name: "registry", Usage: "`HOST[:PORT][/PATH]` that the image is pushed to"},
+			&cli.StringFlag{Name: "python", Usage: "`X.Y` of the image's Python"},
 			&cli.BoolFlag{Name: "force", Usage: "overwrite the file that is there"},
 		},
 		Action: runSpecInit,
@@ -50,7 +50,7 @@ Exit codes: 0 written, 2 usage, or nothing to write.`,
 }
 
 func runSpecInit(c *cli.Context) error {
-	dir, err := specArg(c, ".")
+	dir, err := oneArg(c, ".")
 	if err != nil {
 		return err
 	}
@@ -195,12 +195,16 @@ func writeSpec(c *cli.Context, out string, text []byte) error {
 		_, err := c.App.Writer.Write(text)
 		return err
 	}
+	write := writeNew
 	if c.Bool("force") {
-		if err := engine.WriteFile(out, text); err != nil {
-			return err
-		}
-	} else if err := writeNew(out, text); err != nil {
-		return err
+		write = engine.WriteFile
+	}
+	err := write(out, text)
+	if errors.Is(err, fs.ErrExist) {
+		return &usage{msg: out + " is there already", hint: "overwrite it with --force"}
+	}
+	if err != nil {
+		return &usage{msg: fmt.Sprintf("%s cannot be written: %v", out, pathless(err)), hint: "print it: -o -"}
 	}
 	fmt.Fprintf(plainText{c.App.ErrWriter}, "wrote %s; look it over, then: ibuild build %s\n", out, out)
 	return nil
@@ -209,9 +213,6 @@ func writeSpec(c *cli.Context, out string, text []byte) error {
 // writeNew never overwrites, also when the file has come up in between.
 func writeNew(path string, data []byte) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return &usage{msg: path + " is there already", hint: "overwrite it with --force"}
-	}
 	if err != nil {
 		return err
 	}

@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"io"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/ibuild/ibuild/frontends"
-	"github.com/ibuild/ibuild/frontends/notebook"
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/frontends/spec"
 	"github.com/ibuild/ibuild/llb"
@@ -30,108 +25,101 @@ spec that makes the same image when it is saved beside the source.
    ibuild spec show train.py > image.yaml
    ibuild spec show --script analysis.ipynb > analysis.py
 
-Exit codes: 0, 2 when something is wrong with the source.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the spec of a folder; - is standard input"},
-			&cli.StringFlag{Name: "format", Value: "yaml", Usage: "yaml or json"},
+Exit codes: 0 printed, 2 usage, or something is wrong with the source.`,
+		Flags: append(givenFlags(),
+			&cli.StringFlag{Name: "format", Value: "yaml", Usage: "`FORMAT`: yaml or json"},
 			&cli.BoolFlag{Name: "script", Usage: "print the Python script that a notebook becomes"},
-		},
+		),
 		Action: runSpecShow,
 	}
 }
 
 func runSpecShow(c *cli.Context) error {
-	format := c.String("format")
-	if format != "yaml" && format != "json" {
-		return &usage{msg: fmt.Sprintf("--format %s: yaml or json", format)}
-	}
-	arg, err := specArg(c, "")
+	format, err := oneOf(c, "format", "yaml", "json")
 	if err != nil {
 		return err
 	}
-	g, err := readGiven(frontends.Options{Source: arg, Stdin: c.App.Reader, File: c.String("file")})
+	arg, err := oneArg(c, "")
 	if err != nil {
 		return err
 	}
-	warn(c.App.ErrWriter, "", g.plan)
+	g, err := frontends.Read(given(c, arg))
+	if err != nil {
+		return err
+	}
+	plan, err := g.Plan()
+	if err != nil {
+		return err
+	}
+	warn(c.App.ErrWriter, "", plan)
 	if c.Bool("script") {
 		return showScript(c.App.Writer, g)
 	}
-	img, err := g.image()
-	if err != nil {
-		return err
-	}
-	data, err := img.YAML()
+	data, err := specOf(g, plan)
 	if err != nil {
 		return err
 	}
 	if format == "json" {
 		return writeAsJSON(c.App.Writer, data)
 	}
-	_, err = c.App.Writer.Write(append([]byte(g.header()), data...))
+	_, err = c.App.Writer.Write(append([]byte(header(g, plan)), data...))
 	return err
 }
 
-// image is the source as a spec, what is decided by default said out loud.
-func (g given) image() (spec.Image, error) {
-	switch g.frontend {
-	case "dockerfile":
-		return spec.Image{}, &usage{msg: g.src.Name + ": a Dockerfile says all of its image by itself, so there is no spec to show",
+// specOf is the source as the YAML of a spec, what is decided by default said out loud. Only texts are looked at:
+// the plan has checked the rest, and making it again could run programs again.
+func specOf(g frontends.Given, plan *llb.Plan) ([]byte, error) {
+	switch g.Frontend.Name {
+	case frontends.Dockerfile:
+		return nil, &usage{msg: g.Text.Name + ": a Dockerfile says all of its image by itself, so there is no spec to show",
 			hint: "`ibuild llb` prints what the builder is asked to do"}
-	case "uvscript":
-		return spec.ParseScript(g.src)
-	case "notebook":
-		script, err := g.script()
+	case frontends.UVScript, frontends.Notebook:
+		script, err := g.Script()
 		if err != nil {
-			return spec.Image{}, err
+			return nil, err
 		}
-		return spec.ParseScript(script)
+		img, err := spec.ParseScript(script)
+		if err != nil {
+			return nil, err
+		}
+		return img.YAML()
 	}
-	img, err := spec.Parse(g.src)
+	img, err := spec.Parse(g.Text)
 	if err != nil {
-		return img, err
+		return nil, err
 	}
-	if python := g.python(); python != "" {
+	if python := pythonOf(plan); python != "" {
 		// What has a Python of its own refuses one; all else means the same with it.
-		if said := img.WithPythonVersion(python); said.Validate(g.src.Dir) == nil {
+		said, err := img.WithPythonVersion(python).YAML()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := spec.Parse(source.Source{Dir: g.Text.Dir, Data: said}); err == nil {
 			return said, nil
 		}
 	}
-	return img, nil
+	return img.YAML()
 }
 
-// script is the Python script that a notebook becomes. It would be saved beside it.
-func (g given) script() (source.Source, error) {
-	n, err := notebook.Read(g.src)
-	if err != nil {
-		return source.Source{}, err
+func showScript(w io.Writer, g frontends.Given) error {
+	if g.Frontend.Name != frontends.Notebook {
+		return &usage{msg: g.Text.Name + " is no notebook, so --script has nothing to print"}
 	}
-	name := strings.TrimSuffix(g.src.Name, filepath.Ext(g.src.Name)) + ".py"
-	if g.src.Stdin {
-		name = "script.py"
-	}
-	return source.New(name, g.src.Dir, n.Script)
-}
-
-func showScript(w io.Writer, g given) error {
-	if g.frontend != "notebook" {
-		return &usage{msg: g.src.Name + " is no notebook, so --script has nothing to print"}
-	}
-	src, err := g.script()
+	script, err := g.Script()
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(src.Data)
+	_, err = w.Write(script.Data)
 	return err
 }
 
-// python is the X.Y of ibuild's own base, "" for other bases.
-func (g given) python() string {
-	if g.plan.Image == nil {
+// pythonOf is the X.Y of ibuild's own base, "" for other bases.
+func pythonOf(plan *llb.Plan) string {
+	if plan.Image == nil {
 		return ""
 	}
 	for _, v := range llb.PythonVersions() {
-		if g.plan.Image.Base.Ref == llb.DebianPython(v) {
+		if plan.Image.Base.Ref == llb.DebianPython(v) {
 			return v
 		}
 	}
@@ -139,19 +127,13 @@ func (g given) python() string {
 }
 
 // header says in comments what the source comes to.
-func (g given) header() string {
-	kind := g.frontend
-	for name, words := range map[string]string{"spec": "image spec", "uvscript": "uv script"} {
-		if kind == name {
-			kind = words
-		}
-	}
-	lines := []string{oneLine(g.src.Name) + ": " + kind}
-	if img := g.plan.Image; img == nil {
+func header(g frontends.Given, plan *llb.Plan) string {
+	lines := []string{oneLine(g.Text.Name) + ": " + g.Frontend.Kind}
+	if img := plan.Image; img == nil {
 		lines = append(lines, "a Dockerfile says all of the image")
 	} else {
 		base := "base " + img.Base.Ref
-		if v := g.python(); v != "" {
+		if v := pythonOf(plan); v != "" {
 			base += ", Python " + v
 		}
 		lines = append(lines, base)
@@ -166,9 +148,9 @@ func (g given) header() string {
 		}
 	}
 	switch {
-	case g.frontend == "notebook":
+	case g.Frontend.Name == frontends.Notebook:
 		lines = append(lines, "the script is what `ibuild spec show --script` prints; save it, too")
-	case g.frontend == "uvscript" && g.src.Stdin:
+	case g.Frontend.Name == frontends.UVScript && g.Text.Stdin:
 		lines = append(lines, "save the script as script.py beside this spec")
 	}
 	return "# " + strings.Join(lines, "\n# ") + "\n"
@@ -188,13 +170,5 @@ func writeAsJSON(w io.Writer, data []byte) error {
 	if err := yaml.Unmarshal(data, &value); err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(value); err != nil {
-		return err
-	}
-	_, err := w.Write(out.Bytes())
-	return err
+	return writeJSON(w, value)
 }

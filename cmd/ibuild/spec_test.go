@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,13 +21,7 @@ import (
 // runSpec runs a command of ibuild spec in the current folder.
 func runSpec(t *testing.T, stdin string, args ...string) (code int, out, errs string) {
 	t.Helper()
-	t.Setenv("HOME", t.TempDir())
-	t.Setenv("GITHUB_ACTIONS", "")
-	app := newApp()
-	var stdout, stderr bytes.Buffer
-	app.Reader, app.Writer, app.ErrWriter = strings.NewReader(stdin), &stdout, &stderr
-	code = report(&stderr, app.RunContext(t.Context(), append([]string{"ibuild", "spec"}, args...)))
-	return code, stdout.String(), stderr.String()
+	return ibuild(t, stdin, append([]string{"spec"}, args...)...)
 }
 
 // inFolder makes a folder of files the current one.
@@ -89,7 +84,7 @@ func notebookText(t *testing.T) string {
 
 func TestSpecShow(t *testing.T) {
 	inFolder(t, map[string]string{"image.yaml": flatSpec, "conf.toml": "", "d/Dockerfile": "FROM scratch\n", "d2/image.yaml": "dockerfile: Dockerfile\n", "d2/Dockerfile": "FROM scratch\n",
-		"train.py": scriptText, "a.ipynb": notebookText(t), "bad.yaml": "pakages: [x]\nenv: 3\n"})
+		"train.py": scriptText, "a.ipynb": notebookText(t), "bad.yaml": "pakages: [x]\nenv: 3\n", "noending": "? packages\n: [x]\n"})
 	for _, c := range []struct {
 		stdin string
 		args  []string
@@ -99,6 +94,8 @@ func TestSpecShow(t *testing.T) {
 	}{
 		{"", []string{"show", "."}, 0, shownSpec[2:], ""},
 		{"", []string{"show", "image.yaml"}, 0, shownSpec, ""},
+		{"", []string{"show", "noending"}, 2, "", "say what it is with --frontend uvscript|notebook|dockerfile|spec\n"},
+		{"", []string{"show", "--frontend", "spec", "noending"}, 0, "# noending: image spec\n", ""},
 		{"", []string{"show", "-f", "image.yaml", "."}, 0, shownSpec, ""},
 		{"packages: [x]", []string{"show", "-"}, 0, "# <stdin>: image spec\n# base docker.io/library/python:3.14-slim-bookworm, Python 3.14\n# user app\npython_version: \"3.14\"\nlayers:\n  - pip: [x]\n", ""},
 		{"base_image: debian:12", []string{"show", "-f", "-", "."}, 0, "# <stdin>: image spec\n# base docker.io/library/debian:12\nbase_image: debian:12\n", ""},
@@ -110,18 +107,40 @@ func TestSpecShow(t *testing.T) {
 		{"", []string{"show", "--script", "a.ipynb"}, 0, scriptText[:len(scriptText)-len("print(1)\n")], ""},
 		{"", []string{"show", "d"}, 2, "", "ERROR: d/Dockerfile: a Dockerfile says all of its image by itself, so there is no spec to show\nhint:  `ibuild llb` prints what the builder is asked to do\n"},
 		{"", []string{"show", "bad.yaml"}, 2, "", "ERROR: bad.yaml:1:1: unknown key \"pakages\"; did you mean \"packages\"?\nERROR: bad.yaml:2:6: env must be a mapping (key: value), not a number\n"},
-		{"", []string{"show"}, 2, "", "ERROR: the source is missing\nhint:  see ibuild spec show --help\n"},
-		{"", []string{"show", "a", "b"}, 2, "", "ERROR: one at a time: got a b\nhint:  see ibuild spec show --help\n"},
-		{"", []string{"show", "a", "--format", "json"}, 2, "", "ERROR: --format comes after an argument\nhint:  flags go first: ibuild spec show [flags] SOURCE\n"},
-		{"", []string{"show", "--format", "xml", "."}, 2, "", "ERROR: --format xml: yaml or json\n"},
+		{"", []string{"show"}, 2, "", "ERROR: the source is missing\nhint:  write ibuild spec show [flags] SOURCE\n"},
+		{"", []string{"show", "a", "b"}, 2, "", "ERROR: ibuild spec show takes one argument: got a b\nhint:  write ibuild spec show [flags] SOURCE\n"},
+		{"", []string{"show", "a", "--format", "json"}, 2, "", "ERROR: the flag --format comes after a\nhint:  flags go first: ibuild spec show [flags] SOURCE\n"},
+		{"", []string{"show", "--format", "xml", "."}, 2, "", "ERROR: --format cannot be \"xml\"\nhint:  write yaml or json\n"},
 		{"", []string{"show", "--script", "train.py"}, 2, "", "ERROR: train.py is no notebook, so --script has nothing to print\n"},
-		{"", []string{"shoe"}, 2, "", "ERROR: there is no command \"shoe\" in ibuild spec\nhint:  the commands are init, show, validate, schema\n"},
+		{"", []string{"shoe"}, 2, "", "ERROR: ibuild spec has no command \"shoe\"\nhint:  did you mean ibuild spec show?\n"},
 		{"", []string{"show", "--formt", "json", "."}, 2, "", "ERROR: there is no flag --formt\nhint:  did you mean --format?\n"},
 	} {
 		code, out, errs := runSpec(t, c.stdin, c.args...)
 		if code != c.code || !strings.Contains(out, c.out) || (c.out == "") != (out == "") || !strings.Contains(errs, c.errs) || (c.errs == "") != (errs == "") {
 			t.Errorf("%v: exit code %d\n%s\n%s\nwant %d\n%s\n%s", c.args, code, out, errs, c.code, c.out, c.errs)
 		}
+	}
+}
+
+// TestShownOnce counts how often the Python of from_env is run.
+func TestShownOnce(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inFolder(t, map[string]string{"image.yaml": "from_env: [pip]\n"})
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("python3", []byte("#!/bin/sh\necho run >> "+dir+"/runs\nexec "+python+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	code, out, errs := runSpec(t, "", "show", "image.yaml")
+	runs, err := os.ReadFile("runs")
+	if code != 0 || string(runs) != "run\n" || err != nil || !strings.HasSuffix(out, "\nfrom_env: [pip]\n") {
+		t.Errorf("%d %s %s: %q, %v", code, out, errs, runs, err)
 	}
 }
 
@@ -219,7 +238,7 @@ func TestSpecInit(t *testing.T) {
 		{[]string{"init", "--from", "./train.py", "-o", "-", "s"}, 0, "\nuv_script: train.py\n", ""},
 		{[]string{"init", "nb"}, 2, "", "ERROR: no spec is needed: `ibuild build a.ipynb` takes the notebook as it is\n"},
 		{[]string{"init", "--from", "a.ipynb", "nb"}, 2, "", "ERROR: a.ipynb: an image spec cannot begin with a notebook\nhint:  `ibuild build a.ipynb` takes the notebook as it is\n"},
-		{[]string{"init", "--from", "x", "My App", "-o"}, 2, "", "ERROR: -o comes after an argument\n"},
+		{[]string{"init", "--from", "x", "My App", "-o"}, 2, "", "ERROR: the flag -o comes after My App\n"},
 		{[]string{"init", "--from", "x", "-o", "-", "My App"}, 2, "", "ERROR: --from x: an image is not made from this file, or it is not there\nhint:  there are requirements.txt\n"},
 		{[]string{"init", "--name", "A B", "-o", "-", "My App"}, 2, "", "ERROR: \"A B\" is not the name of an image\n"},
 		{[]string{"init", "--python", "2.7", "-o", "-", "My App"}, 2, "", "ERROR: Python \"2.7\" is not supported\n"},

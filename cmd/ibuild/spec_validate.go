@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,12 +30,11 @@ line and column count from 1 and are 0 where there are none, severity is "error"
 where the message says it all. --format github is what GitHub shows beside the lines of a change, and the
 default where GITHUB_ACTIONS=true.
 
-Exit codes: 0 no errors (there may be warnings), 2 errors.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the Dockerfile or spec of the one folder that is given; - is standard input"},
-			&cli.StringFlag{Name: "format", Usage: "text, json or github"},
-			&cli.BoolFlag{Name: "strict", Usage: "warnings are errors"},
-		},
+Exit codes: 0 no errors (there may be warnings), 2 usage, or errors.`,
+		Flags: append(givenFlags(),
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "`FORMAT`: text, json or github"},
+			&cli.BoolFlag{Name: "strict", Usage: "take warnings for errors"},
+		),
 		Action: runSpecValidate,
 	}
 }
@@ -64,10 +62,10 @@ func runSpecValidate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := flagsFirst(c); err != nil {
+	args, err := someArgs(c, "")
+	if err != nil {
 		return err
 	}
-	args := c.Args().Slice()
 	pipes := 0
 	for _, a := range append(args, c.String("file")) {
 		if a == "-" {
@@ -75,16 +73,14 @@ func runSpecValidate(c *cli.Context) error {
 		}
 	}
 	switch {
-	case len(args) == 0:
-		return &usage{msg: "the source is missing", hint: "see ibuild spec validate --help"}
 	case len(args) > 1 && c.String("file") != "":
 		return &usage{msg: "-f goes with one folder", hint: "name the files as sources"}
 	case pipes > 1:
-		return &usage{msg: "standard input can be read only once"}
+		return &usage{msg: "standard input can be read only once", hint: "give - once"}
 	}
 	found := []finding{}
 	for _, a := range args {
-		found = append(found, validate(frontends.Options{Source: a, Stdin: c.App.Reader, File: c.String("file")})...)
+		found = append(found, validate(given(c, a))...)
 	}
 	failed := false
 	for i := range found {
@@ -104,23 +100,21 @@ func runSpecValidate(c *cli.Context) error {
 
 // findingsFormat is how findings are printed.
 func findingsFormat(c *cli.Context) (func(io.Writer, []finding) error, error) {
-	format := c.String("format")
-	if format == "" {
-		format = "text"
-		if os.Getenv("GITHUB_ACTIONS") == "true" {
-			format = "github"
-		}
+	format, err := oneOf(c, "format", "text", "json", "github")
+	if err != nil {
+		return nil, err
+	}
+	if !c.IsSet("format") && os.Getenv("GITHUB_ACTIONS") == "true" {
+		format = "github"
 	}
 	switch format {
-	case "text":
-		return printText, nil
 	case "json":
 		return printJSON, nil
 	case "github":
 		workspace := os.Getenv("GITHUB_WORKSPACE")
 		return func(w io.Writer, list []finding) error { return printGitHub(w, workspace, list) }, nil
 	}
-	return nil, &usage{msg: fmt.Sprintf("--format %s: text, json or github", format)}
+	return printText, nil
 }
 
 // validate finds everything that is wrong with one source.
@@ -138,10 +132,6 @@ func validate(o frontends.Options) []finding {
 		}
 	}
 	plan, err := frontends.Load(o)
-	var use *usage
-	if errors.As(err, &use) {
-		err = &source.Error{Msg: use.msg, Hint: use.hint}
-	}
 	add(isError, err)
 	if plan == nil {
 		return out

@@ -49,11 +49,11 @@ func TestSpecValidate(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ args, want string }{
-		{"validate", "ERROR: the source is missing\nhint:  see ibuild spec validate --help\n"},
-		{"validate - -", "ERROR: standard input can be read only once\n"},
+		{"validate", "ERROR: the source is missing\nhint:  write ibuild spec validate [flags] SOURCE...\n"},
+		{"validate - -", "ERROR: standard input can be read only once\nhint:  give - once\n"},
 		{"validate -f x a b", "ERROR: -f goes with one folder\nhint:  name the files as sources\n"},
-		{"validate --format xml x", "ERROR: --format xml: text, json or github\n"},
-		{"validate good --strict", "ERROR: --strict comes after an argument\nhint:  flags go first: ibuild spec validate [flags] SOURCE...\n"},
+		{"validate --format xml x", "ERROR: --format cannot be \"xml\"\nhint:  write text, json or github\n"},
+		{"validate good --strict", "ERROR: the flag --strict comes after good\nhint:  flags go first: ibuild spec validate [flags] SOURCE...\n"},
 	} {
 		if code, out, errs := runSpec(t, "", strings.Fields(c.args)...); code != 2 || out != "" || errs != c.want {
 			t.Errorf("%s: %d %q %q", c.args, code, out, errs)

@@ -20,9 +20,9 @@ import (
 
 func engineFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "root", Usage: "state `FOLDER` of the in-process engine", EnvVars: []string{"IBUILD_ROOT"}},
-		&cli.StringFlag{Name: "snapshotter", Usage: "auto, overlayfs, fuse-overlayfs or native", EnvVars: []string{"IBUILD_SNAPSHOTTER"}},
-		&cli.StringFlag{Name: "runtime", Usage: "OCI runtime (`NAME` or path), runc by default", EnvVars: []string{"IBUILD_RUNTIME"}},
+		&cli.StringFlag{Name: "root", Usage: "`FOLDER` with the state of the in-process engine", EnvVars: []string{"IBUILD_ROOT"}},
+		&cli.StringFlag{Name: "snapshotter", Usage: "`NAME` of the in-process engine's snapshotter: auto, overlayfs, fuse-overlayfs or native; auto by default", EnvVars: []string{"IBUILD_SNAPSHOTTER"}},
+		&cli.StringFlag{Name: "runtime", Usage: "`NAME` or path of the in-process engine's OCI runtime, runc by default", EnvVars: []string{"IBUILD_RUNTIME"}},
 	}
 }
 
