@@ -24,16 +24,21 @@ type lowering struct {
 	img      *Image
 	opt      Options
 	platform ocispecs.Platform
+	forImage bk.ConstraintsOpt // platform, as operations take it
 	client   gateway.Client
 	sources  []*bk.SourceMap
 	config   *Config
+	around   []bk.RunOption // what config says of steps; nil when config has changed since
 	state    tree
-	native   *ocispecs.Platform  // the builder's own, where native steps run; nil when all are emulated
-	tools    map[string]bk.State // images that are mounted, by reference and platform
+	native   *ocispecs.Platform // the builder's own, where native steps run; nil when all are emulated
+	tools    map[tool]bk.State  // images that are mounted
 }
 
+// tool is a mounted image for one of the two platforms that steps run on.
+type tool struct{ ref, architecture string }
+
 func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platform, opt Options) (*lowering, error) {
-	l := &lowering{img: img, opt: opt, platform: p, client: c, tools: map[string]bk.State{}}
+	l := &lowering{img: img, opt: opt, platform: p, forImage: bk.Platform(p), client: c, tools: map[tool]bk.State{}}
 	for _, f := range img.Sources {
 		l.sources = append(l.sources, bk.NewSourceMap(nil, f.Name, f.Language, f.Data))
 	}
@@ -88,7 +93,7 @@ func (l *lowering) base(ctx context.Context) (err error) {
 // image resolves a reference to a digest, so that what was resolved is what is pulled.
 func (l *lowering) image(ctx context.Context, ref, what string, p ocispecs.Platform) (bk.State, []byte, error) {
 	_, dgst, config, err := l.client.ResolveImageConfig(ctx, ref, sourceresolver.Opt{
-		LogName:  fmt.Sprintf("[internal] resolve %s %s", what, ref),
+		LogName:  "[internal] resolve " + what + " " + ref,
 		ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &p},
 	})
 	if err != nil {
@@ -116,6 +121,9 @@ func (l *lowering) next(ctx context.Context, steps []Step) (int, error) {
 		l.state = st
 	}
 	l.config.Apply(s, l.opt.Epoch)
+	if _, runs := s.(Exec); !runs {
+		l.around = nil
+	}
 	if drop {
 		l.config.DropLayer()
 	}
@@ -205,7 +213,7 @@ func (l *lowering) writeFile(s WriteFile) *bk.FileAction {
 func (l *lowering) created() bk.CreatedTime { return bk.WithCreatedTime(CodeTime(l.opt.Epoch)) }
 
 func (l *lowering) constraints(title string, at Lines) []bk.ConstraintsOpt {
-	opts := []bk.ConstraintsOpt{bk.Platform(l.platform), bk.WithCustomName(l.opt.prefix(l.platform) + title)}
+	opts := []bk.ConstraintsOpt{l.forImage, bk.WithCustomName(l.opt.prefix(l.platform) + title)}
 	if r := at.ranges(); r != nil && at.File < len(l.sources) {
 		opts = append(opts, l.sources[at.File].Location(r))
 	}
@@ -236,14 +244,8 @@ func (l *lowering) copy(st bk.State, s Copy) bk.State {
 }
 
 func (l *lowering) exec(ctx context.Context, st bk.State, s Exec, on ocispecs.Platform) (bk.State, error) {
-	opts := []bk.RunOption{bk.Dir(l.config.Workdir())}
-	for _, kv := range l.config.img.Config.Env {
-		k, v, _ := strings.Cut(kv, "=")
-		opts = append(opts, bk.AddEnv(k, v))
-	}
-	if _, ok := l.config.Env("PATH"); !ok {
-		opts = append(opts, bk.AddEnv("PATH", defaultPath))
-	}
+	around := l.surroundings()
+	opts := append(make([]bk.RunOption, 0, len(around)+len(s.Env)+len(s.Mounts)+8), around...)
 	env, args := s.Env, s.Args
 	if _, venv := l.config.Env("VIRTUAL_ENV"); s.SystemPython && !venv {
 		env = append(slices.Clone(env), "UV_SYSTEM_PYTHON=1", "UV_BREAK_SYSTEM_PACKAGES=1")
@@ -266,10 +268,29 @@ func (l *lowering) exec(ctx context.Context, st bk.State, s Exec, on ocispecs.Pl
 		}
 		opts = append(opts, o)
 	}
-	for _, c := range append(l.constraints(s.Title, s.Lines), bk.Platform(on)) {
+	for _, c := range l.constraints(s.Title, s.Lines) {
 		opts = append(opts, c)
 	}
+	if on.Architecture != l.platform.Architecture {
+		opts = append(opts, bk.Platform(on))
+	}
 	return st.Run(opts...).Root(), nil
+}
+
+// surroundings are the folder and the environment that a step finds.
+func (l *lowering) surroundings() []bk.RunOption {
+	if l.around != nil {
+		return l.around
+	}
+	l.around = []bk.RunOption{bk.Dir(l.config.Workdir())}
+	for _, kv := range l.config.img.Config.Env {
+		k, v, _ := strings.Cut(kv, "=")
+		l.around = append(l.around, bk.AddEnv(k, v))
+	}
+	if _, ok := l.config.Env("PATH"); !ok {
+		l.around = append(l.around, bk.AddEnv("PATH", defaultPath))
+	}
+	return l.around
 }
 
 func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk.RunOption, error) {
@@ -285,7 +306,7 @@ func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk
 		}
 		return bk.AddMount(m.Target, bk.Scratch(), bk.AsPersistentCacheDir(id, sharing)), nil
 	case ImageMount:
-		key := m.Ref + " " + platforms.Format(on)
+		key := tool{m.Ref, on.Architecture}
 		st, ok := l.tools[key]
 		if !ok {
 			var err error
@@ -299,7 +320,7 @@ func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk
 	case DataMount:
 		name := path.Base(m.Target)
 		st := bk.Scratch().File(bk.Mkfile("/"+name, 0o644, m.Data, l.created()),
-			bk.Platform(l.platform), bk.WithCustomName("[internal] "+name))
+			l.forImage, bk.WithCustomName("[internal] "+name))
 		return bk.AddMount(m.Target, st, bk.SourcePath("/"+name), bk.Readonly), nil
 	case LocalMount:
 		st := localState(m.Local, rulesFor(m.Source, !m.File, m.Exclude), "read "+m.Source)

@@ -69,20 +69,22 @@ func byHand(ctx context.Context, c gateway.Client, n int) (*pb.Definition, error
 	}
 	st := bk.Image(ref, at, bk.WithCustomName("base image "+ref))
 	env := []bk.RunOption{bk.AddEnv("A", fmt.Sprint(n)), bk.AddEnv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")}
-	uv := ""
+	var uv *bk.State
 	run := func(title, dir, user string, args []string, opts ...bk.RunOption) {
 		opts = append(append(append([]bk.RunOption{bk.Dir(dir)}, env...), bk.Args(args), bk.User(user)), opts...)
 		st = st.Run(append(opts, at, bk.WithCustomName(title))...).Root()
 	}
 	tool := func() bk.RunOption {
-		if uv == "" {
+		if uv == nil {
 			_, dgst, _, err := c.ResolveImageConfig(ctx, llb.UVImage, resolveOpt(llb.UVImage))
 			if err != nil {
 				panic(err)
 			}
-			uv = llb.UVImage + "@" + dgst.String()
+			ref := llb.UVImage + "@" + dgst.String()
+			st := bk.Image(ref, at, bk.WithCustomName("tool image "+ref))
+			uv = &st
 		}
-		return bk.AddMount("/run/ibuild/bin/uv", bk.Image(uv, at, bk.WithCustomName("tool image "+uv)), bk.SourcePath("/uv"), bk.Readonly)
+		return bk.AddMount("/run/ibuild/bin/uv", *uv, bk.SourcePath("/uv"), bk.Readonly)
 	}
 	apt := llb.Apt([]string{"git"}, llb.Lines{})
 	conf := bk.Scratch().File(bk.Mkfile("/zz-ibuild", 0o644, apt.Mounts[2].Data, bk.WithCreatedTime(llb.CodeTime(nil))), at, bk.WithCustomName("[internal] zz-ibuild"))

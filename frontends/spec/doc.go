@@ -49,8 +49,9 @@
 //
 // secrets lists what steps may mount: an id, or {id, env or file or index with username, optional, from, version,
 // for}. The id is a key, or group/key for those under /etc/secrets. Without env, file or index, the secret is
-// the environment variable of the key's name while the step runs. A layer names the ids that it needs in its own
-// secrets; the flat fields get those that name them in for. Where a value comes from is for the caller to say;
+// the environment variable of the key's name while the step runs. A layer, platform_packages and a start that
+// installs name the ids that they need in their own secrets; the flat fields get those that name them in for. Both are
+// a [Secret], but version and from belong to the declaration. Where a value comes from is for the caller to say;
 // from, a file of the spec's folder, counts last.
 //
 // # Source files

@@ -49,5 +49,3 @@ func formOf(l readable) form {
 	}
 	return eitherForm(short, mappingForm(fields))
 }
-
-func secretMountsForm() form { return listForm(refForm("secretMount")) }

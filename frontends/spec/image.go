@@ -20,7 +20,7 @@ type Image struct {
 	platforms           []string
 	cuda, cudnn         string
 	ca                  []string // files with certificates
-	everywhere          []string // packages that the caller's platform wants in every image
+	everywhere          Pip      // packages that the caller's platform wants in every image
 	layers              []Layer
 	runtime             []string // packages that are installed when the image starts
 	entrypoint, cmd     command
@@ -77,7 +77,7 @@ func (img Image) textOr(src source.Source) source.Source {
 
 // clone copies everything that a With… method may change.
 func (img Image) clone() Image {
-	for _, list := range []*[]string{&img.platforms, &img.ca, &img.everywhere, &img.runtime, &img.entrypoint.args, &img.cmd.args} {
+	for _, list := range []*[]string{&img.platforms, &img.ca, &img.everywhere.Packages, &img.runtime, &img.entrypoint.args, &img.cmd.args} {
 		*list = slices.Clone(*list)
 	}
 	img.secrets = slices.Clone(img.secrets)
@@ -153,10 +153,18 @@ func (img Image) WithRuntimePackages(packages ...string) Image {
 }
 
 // WithPlatformPackages names Python packages that the caller's platform wants in every image. They are
-// installed before all others, in a step that such images share.
+// installed before all others, in one step that such images share.
 func (img Image) WithPlatformPackages(packages ...string) Image {
 	img = img.clone()
-	img.everywhere = append(img.everywhere, packages...)
+	img.everywhere.Packages = append(img.everywhere.Packages, packages...)
+	return img
+}
+
+// WithPlatformOptions says how the packages of [Image.WithPlatformPackages] are installed: all of them, as it is one
+// step.
+func (img Image) WithPlatformOptions(o PipOptions) Image {
+	img = img.clone()
+	img.everywhere.PipOptions = o.clone()
 	return img
 }
 

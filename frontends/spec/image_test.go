@@ -23,7 +23,7 @@ func everything() Image {
 		WithAptPackages("git", "curl").
 		WithPipPackages(PipOptions{
 			IndexURL: "https://h/simple", ExtraIndexURLs: []string{"https://i/simple"}, Pre: true, WheelsOnly: true,
-			ExtraArgs: []string{"--no-deps"}, Secrets: []SecretMount{{ID: "token"}},
+			ExtraArgs: []string{"--no-deps"}, Secrets: []Secret{{ID: "token"}},
 		}, "numpy>=2").
 		WithRequirements("requirements.txt", PipOptions{}).
 		WithCommands("echo a", "echo b").
@@ -128,6 +128,7 @@ func TestMethodsKeepTheReceiver(t *testing.T) {
 		"Clone":                func() Image { return img.Clone(Changes{Name: "x", Layer: Env{}, Platforms: []string{"x"}}) },
 		"WithRuntimePackages":  func() Image { return img.WithRuntimePackages("x") },
 		"WithPlatformPackages": func() Image { return img.WithPlatformPackages("x") },
+		"WithPlatformOptions":  func() Image { return img.WithPlatformOptions(PipOptions{Pre: true}) },
 		"WithCACertificates":   func() Image { return img.WithCACertificates("x") },
 		"WithCUDA":             func() Image { return img.WithCUDA("12.4", "9") },
 		"WithAccelerator":      func() Image { return img.WithAccelerator("l4") },
@@ -179,7 +180,7 @@ func TestBranchesShareNothing(t *testing.T) {
 func TestArgumentsAreCopied(t *testing.T) {
 	list := []string{"a", "b"}
 	vars := map[string]string{"K": "v"}
-	options := PipOptions{ExtraIndexURLs: []string{"https://h"}, ExtraArgs: []string{"--x"}, Secrets: []SecretMount{{ID: "s"}}}
+	options := PipOptions{ExtraIndexURLs: []string{"https://h"}, ExtraArgs: []string{"--x"}, Secrets: []Secret{{ID: "s"}}}
 	folder := SourceFolder{Src: "x", Exclude: []string{"e"}}
 	secrets := []Secret{{ID: "s"}}
 	make := func() Image {
@@ -192,7 +193,7 @@ func TestArgumentsAreCopied(t *testing.T) {
 	folder.Exclude[0], secrets[0].ID = "changed", "changed"
 	changed := make()
 	list, vars = []string{"a", "b"}, map[string]string{"K": "v"}
-	options = PipOptions{ExtraIndexURLs: []string{"https://h"}, ExtraArgs: []string{"--x"}, Secrets: []SecretMount{{ID: "s"}}}
+	options = PipOptions{ExtraIndexURLs: []string{"https://h"}, ExtraArgs: []string{"--x"}, Secrets: []Secret{{ID: "s"}}}
 	folder, secrets = SourceFolder{Src: "x", Exclude: []string{"e"}}, []Secret{{ID: "s"}}
 	if !reflect.DeepEqual(img, make()) {
 		t.Error("the image changed with its arguments")

@@ -13,7 +13,7 @@ import (
 // Apt is a layer of Debian packages.
 type Apt struct {
 	Packages []string // name, name=version, name/suite, name:architecture
-	Secrets  []SecretMount
+	Secrets  []Secret
 	placed
 }
 

@@ -14,7 +14,7 @@ import (
 // Commands is a layer of shell commands, one step each.
 type Commands struct {
 	Commands []string // run by /bin/sh -c, or by the shell of a [Shell] before it
-	Secrets  []SecretMount
+	Secrets  []Secret
 	placed
 }
 

@@ -36,7 +36,7 @@ type Conda struct {
 	NoPython bool     // the environment gets no Python
 	// Secrets of the step. A .netrc, or a file at /root/.mamba/auth/authentication.json, is how micromamba logs
 	// in to a private channel.
-	Secrets []SecretMount
+	Secrets []Secret
 	placed
 }
 

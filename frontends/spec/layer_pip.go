@@ -33,7 +33,7 @@ type PipOptions struct {
 	Pre            bool     // pre-releases are fine
 	WheelsOnly     bool     // no package is built from source
 	ExtraArgs      []string // more arguments for uv pip install
-	Secrets        []SecretMount
+	Secrets        []Secret
 }
 
 // WithPipPackages adds a layer of Python packages, each a requirement as PEP 508 writes it.
@@ -51,6 +51,11 @@ func (p Pip) kind() string {
 func (p Pip) clone() Layer {
 	p.Packages, p.PipOptions = slices.Clone(p.Packages), p.PipOptions.clone()
 	return p
+}
+
+// none says that nothing is said.
+func (o PipOptions) none() bool {
+	return o.IndexURL == "" && !o.Pre && !o.WheelsOnly && len(o.ExtraIndexURLs)+len(o.ExtraArgs)+len(o.Secrets) == 0
 }
 
 func (o PipOptions) clone() PipOptions {
@@ -94,13 +99,10 @@ func (p Pip) lower(l *lowering) {
 		return
 	}
 	l.checkTwice(p.Packages, p.marks)
-	p.checkIndexes(l)
-	p.checkArgs(l)
-	p.checkSecretIndexes(l)
-	mounts, env := l.mounts(p.Secrets)
+	mounts, env := p.checkOptions(l)
 	step := llb.Pip{
 		Index: p.IndexURL, ExtraIndexes: slices.Clone(p.ExtraIndexURLs), Pre: p.Pre, WheelsOnly: p.WheelsOnly, Args: slices.Clone(p.ExtraArgs),
-		Backend: l.gpu.backend[l.index], Lines: l.lines(l.layer),
+		Backend: l.gpu.backend[l.index], Lines: l.lines(p.mark()),
 	}
 	for i, text := range p.Packages {
 		text, more := p.lowerPackage(l, text, p.marks.at("packages", i))
@@ -120,6 +122,14 @@ func (p Pip) lower(l *lowering) {
 	exec := step.Step()
 	exec.Env = append(exec.Env, env...)
 	l.steps = append(l.steps, exec)
+}
+
+// checkOptions checks what is said beside the packages, and gives what the step mounts for it.
+func (p Pip) checkOptions(l *lowering) (mounts []llb.Mount, env []string) {
+	p.checkIndexes(l)
+	p.checkArgs(l)
+	p.checkSecretIndexes(l)
+	return l.mountsAs(p.Secrets, p.mark(), uvCredentials)
 }
 
 // title is what progress and history call the step.
@@ -179,7 +189,7 @@ func (p Pip) checkSecretIndexes(l *lowering) {
 			indexes = append(indexes, project.Index{Name: name})
 		}
 	}
-	l.checkSecretIndexes(p.Secrets, indexes, "the layer has no index with a name: write index_url: name=https://host/path")
+	l.checkSecretIndexes(p.Secrets, indexes, "the step has no index with a name: write index_url: name=https://host/path")
 }
 
 func (p Pip) checkPackage(l *lowering, text string, at mark) {

@@ -35,7 +35,7 @@ type PixiOptions struct {
 	Lock      string
 	ExtraArgs []string // more arguments for pixi install
 	// Secrets of the step. A file that ends in .json is rattler's file of credentials, a .netrc works, too.
-	Secrets []SecretMount
+	Secrets []Secret
 }
 
 // WithPixiProject adds the packages of a project's pixi.lock.

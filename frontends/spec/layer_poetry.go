@@ -28,17 +28,10 @@ func (p PoetryProject) clone() Layer {
 	return p
 }
 func (p PoetryProject) yaml() *yaml.Node { return encode(&p) }
-func (p *PoetryProject) short(t table) field {
-	return t.text("path", "the project's folder, or its pyproject.toml", &p.Path)
-}
 
 func (p PoetryProject) lower(l *lowering) {
 	at := p.marks.at("path")
-	l.checkNames("a dependency group", p.Groups, p.marks, "groups")
-	l.checkNames("an extra", p.Extras, p.marks, "extras")
-	l.checkExtraArgs(p.ExtraArgs, p.marks)
-	mounts, env := l.mountsAs(p.Secrets, poetryCredentials)
-	manifest, ok := p.manifest(l, at)
+	step, manifest, ok := p.begin(l, p.placed, poetryCredentials)
 	if !ok {
 		return
 	}
@@ -51,28 +44,19 @@ func (p PoetryProject) lower(l *lowering) {
 		return
 	}
 	l.checkOneOf(read.Pythons, l.folder.show(manifest), at)
-	name := "poetry project " + read.Dir
 	for _, local := range read.Locals {
 		if local.Editable {
 			l.fail(at, fmt.Sprintf("%s has %s as an editable dependency, which would lead nowhere in the image", l.folder.show(manifest), local.Path),
 				"remove develop = true, and lock it again")
 		}
 	}
-	step := llb.Project{
-		Title: name + ": dependencies", Dir: read.Dir, Groups: slices.Clone(p.Groups), Extras: slices.Clone(p.Extras),
-		Args: slices.Clone(p.ExtraArgs), Env: env, Lines: l.lines(l.layer),
-		Mounts: slices.Concat(fileMounts(llb.ProjectDir, read.Files), l.localMounts(llb.ProjectDir, read.Locals, at), mounts),
-	}
+	title := "poetry project " + read.Dir
+	step.Title, step.Dir = title+": dependencies", read.Dir
+	step.Mounts = slices.Concat(fileMounts(llb.ProjectDir, read.Files), l.localMounts(llb.ProjectDir, read.Locals, at), step.Mounts)
 	l.steps = append(l.steps, step.PoetryDependencies())
-	if !p.InstallProject {
-		return
+	if p.installs(l, p.placed, manifest, read.Package, "remove package-mode = false") {
+		step.Title, step.Args = title+": the project", nil
+		step.Mounts = slices.Concat(step.Mounts, l.folderMounts([]string{read.Dir}, at))
+		l.steps = append(l.steps, step.Build())
 	}
-	if !read.Package {
-		l.fail(p.marks.at("install"), fmt.Sprintf("%s is not a package, so it cannot be installed", l.folder.show(manifest)),
-			"remove package-mode = false, or leave install out and bring the code with source_folder")
-		return
-	}
-	step.Title, step.Args = name+": the project", nil
-	step.Mounts = slices.Concat(step.Mounts, l.folderMounts([]string{read.Dir}, at))
-	l.steps = append(l.steps, step.Build())
 }

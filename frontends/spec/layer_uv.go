@@ -1,10 +1,8 @@
 package spec
 
 import (
-	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"go.yaml.in/yaml/v3"
@@ -32,17 +30,10 @@ func (u UVProject) clone() Layer {
 	return u
 }
 func (u UVProject) yaml() *yaml.Node { return encode(&u) }
-func (u *UVProject) short(t table) field {
-	return t.text("path", "the project's folder, or its pyproject.toml", &u.Path)
-}
 
 func (u UVProject) lower(l *lowering) {
 	at := u.marks.at("path")
-	l.checkNames("a dependency group", u.Groups, u.marks, "groups")
-	l.checkNames("an extra", u.Extras, u.marks, "extras")
-	l.checkExtraArgs(u.ExtraArgs, u.marks)
-	mounts, env := l.mounts(u.Secrets)
-	manifest, ok := u.manifest(l, at)
+	step, manifest, ok := u.begin(l, u.placed, uvCredentials)
 	if !ok {
 		return
 	}
@@ -56,23 +47,14 @@ func (u UVProject) lower(l *lowering) {
 	}
 	l.checkRequires(p.RequiresPython, l.folder.show(manifest), at)
 	l.checkSecretIndexes(u.Secrets, p.Indexes, "the project has no index with a name: write [[tool.uv.index]] with name and url")
-	step := llb.Project{
-		Title: u.title(p, "dependencies"), Dir: p.Dir, Groups: u.groups(p), Extras: slices.Clone(u.Extras), Args: slices.Clone(u.ExtraArgs),
-		Env: env, Mounts: slices.Concat(fileMounts(llb.ProjectDir, p.Files), l.localMounts(llb.ProjectDir, p.Locals, at), l.folderMounts(p.Builds, at), mounts),
-		Lines: l.lines(l.layer),
-	}
+	step.Title, step.Dir, step.Groups = u.title(p, "dependencies"), p.Dir, u.groups(p)
+	step.Mounts = slices.Concat(fileMounts(llb.ProjectDir, p.Files), l.localMounts(llb.ProjectDir, p.Locals, at), l.folderMounts(p.Builds, at), step.Mounts)
 	l.steps = append(l.steps, step.UVDependencies())
-	if !u.InstallProject {
-		return
+	if u.installs(l, u.placed, manifest, p.Package, "add a [build-system]") {
+		step.Title = u.title(p, "the project")
+		step.Mounts = slices.Concat(step.Mounts, l.folderMounts(p.Sources, at))
+		l.steps = append(l.steps, step.UVInstall())
 	}
-	if !p.Package {
-		l.fail(u.marks.at("install"), fmt.Sprintf("%s is not a package, so it cannot be installed", l.folder.show(manifest)),
-			"add a [build-system], or leave install out and bring the code with source_folder")
-		return
-	}
-	step.Title = u.title(p, "the project")
-	step.Mounts = slices.Concat(step.Mounts, l.folderMounts(p.Sources, at))
-	l.steps = append(l.steps, step.UVInstall())
 }
 
 // dependencies are those that the project itself asks for, as far as they can be read: what is wrong with it is
@@ -114,35 +96,4 @@ func (u UVProject) groups(p project.UV) []string {
 		}
 	}
 	return out
-}
-
-// folderMounts show folders of the project with all that is in them, over the manifests.
-func (l *lowering) folderMounts(folders []string, at mark) []llb.Mount {
-	var out []llb.Mount
-	for _, dir := range folders {
-		if m, ok := l.localMount(llb.ProjectDir, dir, at); ok {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-// checkSecretIndexes compares the indexes that secrets are for with those that there are; none is what to say
-// where there are none.
-func (l *lowering) checkSecretIndexes(secrets []SecretMount, indexes []project.Index, none string) {
-	var names []string
-	for _, i := range indexes {
-		names = append(names, i.Name)
-	}
-	for _, s := range secrets {
-		s, _ = l.declared(s, s.at)
-		if s.Index == "" || slices.Contains(names, s.Index) {
-			continue
-		}
-		hint := none
-		if len(names) > 0 {
-			hint = "the indexes are " + strings.Join(names, ", ")
-		}
-		l.fail(s.at, fmt.Sprintf("the secret %q is for the index %q, which there is not", s.ID, s.Index), hint)
-	}
 }

@@ -20,7 +20,8 @@ import (
 const ContextName = "context"
 
 // lowering turns an image into steps and collects everything that is wrong with it on the way: what
-// is checked and what is built cannot differ.
+// is checked and what is built cannot differ. The header of a script that the image names has a lowering of its
+// own, which adds to the same point and outcome; so has a spec that it is based on, which shares the outcome.
 type lowering struct {
 	img    Image
 	src    source.Source
@@ -30,19 +31,25 @@ type lowering struct {
 	depth   int      // how many specs are on top of this one
 	chain   []string // the files of base specs that led here
 	*outcome
+	*point
 
-	layer     mark            // of the layer at hand
-	index     int             // of it among the layers
-	where     string          // what the layer at hand is called where there are no lines
-	file      int             // of src, among the outcome's sources
-	workdir   string          // at this point; "" is the base's, which is not known
+	layer  mark // of the layer at hand
+	index  int  // of it among the layers; -1 is none
+	file   int  // of src, among the outcome's sources
+	gpu    gpu
+	pinned []string // requirements of the local environment
+}
+
+func newLowering(img Image, src source.Source, partial bool) *lowering {
+	return &lowering{img: img, src: src, partial: partial, index: -1, outcome: &outcome{}}
+}
+
+// point is what is true of the image after the steps so far.
+type point struct {
+	workdir   string          // "" is the base's, which is not known
 	targets   map[string]goal // what source layers have put where
 	userGiven bool
 	shell     []string // of commands; none is /bin/sh -c
-	gpu       gpu
-	header    *lowering  // settings of the script that the spec names, see [scriptStart.lowerNamed]
-	pinned    []string   // requirements of the local environment
-	tail      []llb.Step // what the start adds after all layers
 }
 
 // outcome is what an image and the specs that it is based on come to together.
@@ -92,7 +99,7 @@ func (img Image) Validate(dir string) error {
 func (img Image) Plan(src source.Source) (*llb.Plan, error) { return img.plan(src, false) }
 
 func (img Image) plan(src source.Source, partial bool) (*llb.Plan, error) {
-	l := &lowering{img: img, src: img.textOr(src), partial: partial, outcome: &outcome{}}
+	l := newLowering(img, img.textOr(src), partial)
 	f, err := openFolder(src)
 	if err != nil {
 		l.errs.Collect(err)
@@ -116,15 +123,68 @@ func (l *lowering) findings() error {
 	return l.errs.Err()
 }
 
-// run goes through the image in the order in which it is built, and checks it.
+// run goes through the image in the order in which it is built, and checks it. The header of a script that it
+// names goes first in every part of it, so that the spec has the last word.
 func (l *lowering) run() {
-	l.build()
-	l.checkScript()
+	l.point = &point{targets: map[string]goal{}}
+	l.begin()
+	both := []*lowering{l}
+	h := l.header()
+	if h != nil {
+		both = []*lowering{h, l}
+		defer h.closeBut(l.folder)
+	}
+	for _, p := range both {
+		p.lowerStart()
+		p.chooseGPU()
+		p.lowerLayers(0, p.early())
+	}
+	for _, p := range both {
+		p.lowerPackages()
+		p.lowerLayers(p.early(), len(p.img.layers))
+	}
+	for _, p := range both {
+		p.end()
+	}
+	if h != nil && h.check() {
+		l.inherit(h.img)
+	}
 	l.check()
 }
 
-// check checks what belongs to the image as a whole.
-func (l *lowering) check() {
+// begin notes what there has to be before the base: the text that steps point into, and the certificates.
+func (l *lowering) begin() {
+	l.addSource()
+	l.readCertificates()
+	if l.img.start != nil && l.img.python != "" {
+		l.fail(l.img.marks.at("python_version"), "python_version goes with the Debian base only", pythonHint(l.img.start))
+	}
+}
+
+// lowerLayers adds the layers from first up to before end.
+func (l *lowering) lowerLayers(first, end int) {
+	for i, layer := range l.img.layers[first:end] {
+		l.layer, l.index = layer.mark(), first+i
+		layer.lower(l)
+	}
+	l.layer, l.index = mark{}, -1 // what a start installs belongs to no layer
+}
+
+// end adds what comes after all layers.
+func (l *lowering) end() {
+	if s, ok := l.img.start.(ending); ok {
+		s.lowerEnd(l)
+	}
+	if l.debianUser() && !l.userGiven {
+		l.steps = append(l.steps, llb.User{Name: llb.DefaultUser})
+	}
+	l.lowerRuntime()
+	l.lowerConfig()
+}
+
+// check checks what belongs to the image as a whole, and says whether it found nothing.
+func (l *lowering) check() bool {
+	before := len(l.errs)
 	l.checkSecrets()
 	l.checkName()
 	l.checkAccelerator()
@@ -132,47 +192,14 @@ func (l *lowering) check() {
 	if p := l.checkPlatforms(); len(p) > 0 {
 		l.platforms = p // else those of the spec that it is based on
 	}
+	return len(l.errs) == before
 }
 
-// build adds the steps of the image.
-func (l *lowering) build() {
-	l.begin()
-	early := l.early()
-	l.lowerLayers(0, early)
-	l.lowerPackages()
-	l.lowerLayers(early, len(l.img.layers))
-	l.end()
-}
-
-// begin adds the base and what goes right above it.
-func (l *lowering) begin() {
-	if l.targets == nil {
-		l.targets = map[string]goal{}
+// closeBut closes the folder, unless it is another's.
+func (l *lowering) closeBut(other *folder) {
+	if l.folder != nil && l.folder != other {
+		l.folder.close()
 	}
-	l.addSource()
-	l.lowerStart()
-	l.chooseGPU()
-}
-
-// lowerLayers adds the layers from first up to before end.
-func (l *lowering) lowerLayers(first, end int) {
-	for i, layer := range l.img.layers[first:end] {
-		l.index = first + i
-		l.layer, l.where = layer.mark(), fmt.Sprintf("layer %d (%s)", l.index+1, layer.kind())
-		layer.lower(l)
-	}
-	l.layer, l.where = mark{}, ""
-}
-
-// end adds what comes after all layers.
-func (l *lowering) end() {
-	l.endScript()
-	l.steps = append(l.steps, l.tail...)
-	if l.debianUser() && !l.userGiven {
-		l.steps = append(l.steps, llb.User{Name: llb.DefaultUser})
-	}
-	l.lowerRuntime()
-	l.lowerConfig()
 }
 
 // early counts the layers before the ones that install Python packages: what a start itself installs
@@ -194,8 +221,8 @@ func (l *lowering) addSource() {
 		return
 	}
 	data := l.src.Data
-	if s, ok := l.img.start.(scriptStart); ok && s.given != nil {
-		data = s.given.Head() // the body is none of the steps' business
+	if s, ok := l.img.start.(headerStart); ok {
+		data = s.script.Head() // the body is none of the steps' business
 	}
 	l.file = len(l.sources)
 	l.sources = append(l.sources, &llb.SourceFile{Name: l.src.Name, Language: cmp.Or(l.src.Language(), "YAML"), Data: credential.Mask(data)})
@@ -228,13 +255,11 @@ func contextName(i int) string {
 
 // lowerConfig adds what does not depend on the order of layers.
 func (l *lowering) lowerConfig() {
-	if c := l.img.entrypoint; c.set {
-		at := l.img.marks.at("entrypoint")
+	if c, at := l.img.entrypoint, l.img.marks.at("entrypoint"); c.set {
 		l.checkArgs("entrypoint", c.args, at)
 		l.steps = append(l.steps, llb.Entrypoint{Lines: l.lines(at), Args: slices.Clone(c.args)})
 	}
-	if c := l.img.cmd; c.set {
-		at := l.img.marks.at("cmd")
+	if c, at := l.img.cmd, l.img.marks.at("cmd"); c.set {
 		l.checkArgs("cmd", c.args, at)
 		l.steps = append(l.steps, llb.Cmd{Lines: l.lines(at), Args: slices.Clone(c.args)})
 	}
@@ -266,8 +291,8 @@ func (l *lowering) checkArgs(what string, args []string, at mark) {
 // plan puts the result together; it is called when there are no findings.
 func (l *lowering) plan() *llb.Plan {
 	name, kind := l.img.name, "image spec"
-	if s, ok := l.img.start.(scriptStart); ok && s.given != nil {
-		name, kind = l.src.Name, s.kindName()
+	if s, ok := l.img.start.(headerStart); ok {
+		name, kind = l.src.Name, cmp.Or(s.kindOf, "uv script")
 	}
 	name = cmp.Or(name, l.src.Name)
 	img := &llb.Image{
@@ -312,11 +337,19 @@ func (l *lowering) finding(at mark, msg, hint string) *source.Error {
 	e := &source.Error{File: l.src.Name, Line: at.line, Column: at.column, Msg: msg, Hint: hint, Data: l.src.Data}
 	if at.line == 0 {
 		e.Data = nil
-		if l.where != "" {
-			e.Msg = l.where + ": " + msg
+		if where := l.where(); where != "" {
+			e.Msg = where + ": " + msg
 		}
 	}
 	return e
+}
+
+// where is what the layer at hand is called where there are no lines.
+func (l *lowering) where() string {
+	if l.index < 0 {
+		return ""
+	}
+	return fmt.Sprintf("layer %d (%s)", l.index+1, l.img.layers[l.index].kind())
 }
 
 // empty is for lists with nothing in them. Where the YAML has errors, what was in them may be among these.
@@ -348,16 +381,10 @@ func (l *lowering) resolve(p string) string {
 
 // replaced are the helper images that are not ibuild's own choice.
 func (t Tools) replaced() map[string]string {
-	out := map[string]string{}
-	for own, other := range map[string]string{
-		llb.UVImage: t.UVImage, llb.MicromambaImage: t.MicromambaImage, llb.PixiImage: t.PixiImage,
-	} {
-		if strings.TrimSpace(other) != "" {
-			out[own] = other
-		}
-	}
-	if len(out) == 0 {
+	if t == (Tools{}) {
 		return nil
 	}
+	out := map[string]string{llb.UVImage: t.UVImage, llb.MicromambaImage: t.MicromambaImage, llb.PixiImage: t.PixiImage}
+	maps.DeleteFunc(out, func(_, other string) bool { return strings.TrimSpace(other) == "" })
 	return out
 }

@@ -19,7 +19,7 @@ func Parse(src source.Source) (Image, error) {
 	if len(errs) > 0 && img.marks == nil {
 		return Image{}, errs.Err()
 	}
-	l := &lowering{img: img, src: src, partial: len(errs) > 0, outcome: &outcome{}}
+	l := newLowering(img, src, len(errs) > 0)
 	if d, ok := img.start.(dockerfileStart); ok {
 		_, err := l.planDockerfile(d)
 		errs.Collect(err)
@@ -71,9 +71,9 @@ type flat struct {
 	layers                       []Layer
 	copies                       []Layer
 	bundle                       bundle
-	starts                       []*yaml.Node             // the keys that say where the image starts
-	forSteps                     map[string][]SecretMount // by flat field: the secrets that name it
-	pipSecrets                   []SecretMount            // pip_secret_mounts
+	starts                       []*yaml.Node        // the keys that say where the image starts
+	forSteps                     map[string][]Secret // by flat field: the secrets that name it
+	pipSecrets                   []Secret            // pip_secret_mounts
 	indexAt, platform, platforms *yaml.Node
 	channelsAt                   *yaml.Node
 }
@@ -112,7 +112,7 @@ func (f *flat) fields() []field {
 		t.texts("ca_certificates", "files with CA certificates that all steps and the image trust", &img.ca),
 		layerField[Workdir](f, "workdir", "the working folder", &f.workdir),
 		layerField[Env](f, "env", "environment variables; nothing is expanded", &f.env),
-		t.texts("platform_packages", "Python packages that the caller's platform wants in every image", &img.everywhere),
+		f.platformPackages(),
 		layerField[Apt](f, "apt_packages", "Debian packages", &f.apt),
 		t.text("cuda", `the CUDA version, in quotes: "12.4"`, &img.cuda),
 		t.text("cudnn", `the cuDNN version, in quotes: "9"`, &img.cudnn),
@@ -206,9 +206,18 @@ func (f *flat) image() Image {
 	img.layers = append(img.layers, f.copies...)
 	f.addBundle(&img)
 	add(f.user)
-	if s, ok := img.start.(scriptStart); ok {
+	switch s := img.start.(type) {
+	case scriptStart:
 		s.Secrets = union(s.Secrets, f.forSteps["script"])
 		img.start = s
+	case environmentStart:
+		s.Pip.Secrets = union(s.Pip.Secrets, f.forSteps["from_env"])
+		img.start = s
+	case dockerfileStart:
+		f.refuseFor()
+	}
+	if img.everywhere.marks != nil {
+		img.everywhere.Secrets = union(img.everywhere.Secrets, f.forSteps["platform_packages"])
 	}
 	if f.indexAt != nil && f.pip.mark().line == 0 {
 		f.fail(f.indexAt, f.indexAt.Value+" has no effect without packages or requirements", "layers have an index_url of their own")
@@ -217,10 +226,10 @@ func (f *flat) image() Image {
 }
 
 // union is both lists, each secret once.
-func union(a, b []SecretMount) []SecretMount {
+func union(a, b []Secret) []Secret {
 	out := slices.Clone(a)
 	for _, s := range b {
-		if !slices.ContainsFunc(out, func(o SecretMount) bool { return o.ID == s.ID }) {
+		if !slices.ContainsFunc(out, func(o Secret) bool { return o.ID == s.ID }) {
 			out = append(out, s)
 		}
 	}

@@ -33,7 +33,7 @@ func (f *flat) command(k, v *yaml.Node) command {
 
 // flatSteps are the flat fields that run something, and so may use secrets.
 func flatSteps() []string {
-	return []string{"apt_packages", "packages", "requirements", "commands", "conda_packages", "script"}
+	return []string{"apt_packages", "packages", "requirements", "commands", "conda_packages", "platform_packages", "from_env", "script"}
 }
 
 func (f *flat) secrets(k, v *yaml.Node) {
@@ -65,31 +65,40 @@ func (f *flat) secret(item *yaml.Node, s *Secret) {
 		return
 	}
 	if f.forSteps == nil {
-		f.forSteps = map[string][]SecretMount{}
+		f.forSteps = map[string][]Secret{}
 	}
 	for i, step := range steps {
 		if !slices.Contains(flatSteps(), step) {
 			f.failAt(at(i), fmt.Sprintf("%q is not a field that runs something", step), keyHint(step, flatSteps()))
 			continue
 		}
-		f.forSteps[step] = append(f.forSteps[step], SecretMount{ID: s.ID, at: s.at})
+		f.forSteps[step] = append(f.forSteps[step], Secret{ID: s.ID, at: s.at})
+	}
+}
+
+// refuseFor finds secrets for fields of an image that is a Dockerfile, which has none that run something.
+func (f *flat) refuseFor() {
+	for _, step := range flatSteps() {
+		for _, s := range f.forSteps[step] {
+			f.failAt(s.at, fmt.Sprintf("the secret %q is for %s, and the image is a Dockerfile", s.ID, step), "remove for: the Dockerfile's own steps ask by id")
+		}
 	}
 }
 
 // secretMounts reads the secrets of one layer.
-func (r *reader) secretMounts(v *yaml.Node) []SecretMount {
+func (r *reader) secretMounts(v *yaml.Node) []Secret {
 	if v.Kind != yaml.SequenceNode {
 		r.wrongKind(v, "secrets", "a list")
 		return nil
 	}
-	var out []SecretMount
+	var out []Secret
 	for _, item := range v.Content {
 		item = r.follow(item)
-		s := SecretMount{at: r.place(item)}
+		s := Secret{at: r.place(item)}
 		if item.Kind != yaml.MappingNode {
 			s.ID, _ = r.text(item, "a secret")
 		} else {
-			r.mapping(item, "a secret", s.fields(table{r, marks{}}))
+			r.mapping(item, "a secret", s.mountFields(table{r, marks{}}))
 			if s.ID == "" {
 				r.fail(item, "a secret has no id", "")
 			}
@@ -119,7 +128,7 @@ func (f *flat) pipSecretMounts(k, v *yaml.Node) {
 			}
 			continue
 		}
-		s := SecretMount{ID: fmt.Sprintf("pip-secret-%d", len(f.pipSecrets)+1), File: pair[1], at: f.place(item)}
+		s := Secret{ID: fmt.Sprintf("pip-secret-%d", len(f.pipSecrets)+1), File: pair[1], at: f.place(item)}
 		f.img.secrets = append(f.img.secrets, Secret{ID: s.ID, File: pair[1], From: pair[0], at: s.at})
 		f.pipSecrets = append(f.pipSecrets, s)
 	}

@@ -19,7 +19,16 @@ func (f *flat) startFields(t table) []field {
 	}
 	with := func(name, doc string, s readable, done func()) field {
 		return field{name: name, doc: doc, form: formOf(s), set: func(k, v *yaml.Node) {
-			if begin(k, v) && f.readInto(s, f.img.marks, k, v) {
+			if !begin(k, v) {
+				return
+			}
+			m := f.img.marks
+			if own, ok := s.(interface{ place(m marks) }); ok {
+				m = marks{}
+				m.set(f.place(v))
+				own.place(m)
+			}
+			if f.readInto(s, m, k, v) {
 				done()
 			}
 		}}

@@ -19,7 +19,7 @@ func (l *lowering) claim(dst, src string, folder bool) {
 	target := l.resolve(dst)
 	before, taken := l.targets[target]
 	if !taken {
-		l.targets[target] = goal{src: src, at: l.layer, name: l.where}
+		l.targets[target] = goal{src: src, at: l.layer, name: l.where()}
 		return
 	}
 	first := before.name

@@ -24,7 +24,7 @@ type ProjectOptions struct {
 	Groups         []string // dependency groups, besides those that are installed by default; "dev" never is
 	Extras         []string
 	ExtraArgs      []string // more arguments for the tool that installs
-	Secrets        []SecretMount
+	Secrets        []Secret
 }
 
 func (o ProjectOptions) clone() ProjectOptions {
@@ -45,6 +45,32 @@ func (o *ProjectOptions) fields(t table) []field {
 		t.arguments("extra_args", "more arguments for the tool that installs", &o.ExtraArgs),
 		t.secrets(&o.Secrets),
 	}
+}
+
+func (o *ProjectOptions) short(t table) field {
+	return t.text("path", "the project's folder, or its pyproject.toml", &o.Path)
+}
+
+// begin checks what is said of a project, whichever tool has locked it, and begins its step. manifest is the
+// project's pyproject.toml; false after a finding, or when only the disk could tell.
+func (o ProjectOptions) begin(l *lowering, at placed, names credentials) (step llb.Project, manifest string, ok bool) {
+	l.checkNames("a dependency group", o.Groups, at.marks, "groups")
+	l.checkNames("an extra", o.Extras, at.marks, "extras")
+	l.checkExtraArgs(o.ExtraArgs, at.marks)
+	step = llb.Project{Groups: slices.Clone(o.Groups), Extras: slices.Clone(o.Extras), Args: slices.Clone(o.ExtraArgs), Lines: l.lines(at.mark())}
+	step.Mounts, step.Env = l.mountsAs(o.Secrets, at.mark(), names)
+	manifest, ok = o.manifest(l, at.marks.at("path"))
+	return step, manifest, ok
+}
+
+// installs says whether the project itself is installed. One that is asked for and is no package is a finding, with
+// what makes it one.
+func (o ProjectOptions) installs(l *lowering, at placed, manifest string, isPackage bool, remedy string) bool {
+	if o.InstallProject && !isPackage {
+		l.fail(at.marks.at("install"), fmt.Sprintf("%s is not a package, so it cannot be installed", l.folder.show(manifest)),
+			remedy+", or leave install out and bring the code with source_folder")
+	}
+	return o.InstallProject && isPackage
 }
 
 // manifest is the path of the project's pyproject.toml; false after a finding.
@@ -152,11 +178,22 @@ func (l *lowering) localMount(dir, name string, at mark) (llb.Mount, bool) {
 	if !l.img.allFiles {
 		m.Exclude = append(m.Exclude, StandardIgnores()...)
 	}
-	script, _ := l.img.start.(scriptStart)
-	if real == "." && script.given == nil && len(l.src.Data) > 0 && !l.src.Stdin && !strings.ContainsAny(l.src.Base(), `*?[]\!#`) {
+	_, isScript := l.img.start.(headerStart)
+	if real == "." && !isScript && len(l.src.Data) > 0 && !l.src.Stdin && !strings.ContainsAny(l.src.Base(), `*?[]\!#`) {
 		m.Exclude = append(m.Exclude, l.src.Base()) // the spec itself is no part of a package
 	}
 	return m, true
+}
+
+// folderMounts show folders of a project with all that is in them, over the manifests.
+func (l *lowering) folderMounts(folders []string, at mark) []llb.Mount {
+	var out []llb.Mount
+	for _, dir := range folders {
+		if m, ok := l.localMount(llb.ProjectDir, dir, at); ok {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // checkExtraArgs refuses what would end up in the build's definition, or cannot be an argument.

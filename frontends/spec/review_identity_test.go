@@ -157,7 +157,7 @@ func TestReviewIgnoreFileOfScripts(t *testing.T) {
 func TestReviewMutatedArguments(t *testing.T) {
 	dir := t.TempDir()
 	reviewFolder(t, dir)
-	platforms, entries, secrets := []string{"linux/amd64"}, []string{"app/main.py"}, []SecretMount{{ID: "k", Env: "K"}}
+	platforms, entries, secrets := []string{"linux/amd64"}, []string{"app/main.py"}, []Secret{{ID: "k", Env: "K"}}
 	options := ProjectOptions{Groups: []string{"g"}, Secrets: secrets}
 	args := map[string]string{"A": "1"}
 	img := DebianBase("3.12").With(CodeBundle{Imported: true, Entries: entries}, UVProject{ProjectOptions: options}).Clone(Changes{Platforms: platforms, Layer: Apt{Packages: entries, Secrets: secrets}})

@@ -215,7 +215,7 @@ func TestReviewFromEnvRunsNothingOfTheFolder(t *testing.T) {
 	t.Chdir(dir)
 	for _, list := range []string{"", ".", ":", "bin", "./bin", "." + string(os.PathListSeparator) + "bin"} {
 		t.Setenv("PATH", list)
-		if err := FromEnvironment("", "rich").Validate(dir); err == nil {
+		if err := FromEnvironment("", PipOptions{}, "rich").Validate(dir); err == nil {
 			t.Errorf("PATH=%q: no error", list)
 		}
 		if _, err := os.Stat("ran"); err == nil {

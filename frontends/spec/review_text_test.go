@@ -80,12 +80,12 @@ func TestReviewYAMLKeepsNamesThatLookLikeFiles(t *testing.T) {
 
 // TestReviewYAMLKeepsStartSecrets: UVScript takes mounts that no Secret declares.
 func TestReviewYAMLKeepsStartSecrets(t *testing.T) {
-	reviewRoundTrip(t, UVScript("run.py", SecretMount{ID: "token", Env: "TOKEN"}))
+	reviewRoundTrip(t, UVScript("run.py", Secret{ID: "token", Env: "TOKEN"}))
 }
 
 // TestReviewYAMLKeepsStartSecretOptions: what the mount says goes before what the secret says.
 func TestReviewYAMLKeepsStartSecretOptions(t *testing.T) {
-	reviewRoundTrip(t, UVScript("run.py", SecretMount{ID: "token", Env: "OTHER"}).WithSecrets(Secret{ID: "token", Env: "TOKEN"}))
+	reviewRoundTrip(t, UVScript("run.py", Secret{ID: "token", Env: "OTHER"}).WithSecrets(Secret{ID: "token", Env: "TOKEN"}))
 }
 
 // TestReviewYAMLKeepsStepsOfEveryKind has texts that YAML would change.

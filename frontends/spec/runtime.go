@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/ibuild/ibuild/frontends/spec/python"
 	"github.com/ibuild/ibuild/llb"
 )
@@ -44,15 +46,37 @@ func (l *lowering) checkAccelerator() {
 	}
 }
 
+// platformForm is how platform_packages are written: names, or a mapping with indexes and options.
+type platformForm struct{ *Pip }
+
+func (f platformForm) fields(t table) []field {
+	return append([]field{f.short(t)}, f.PipOptions.fields(t)...)
+}
+
+// platformPackages is the flat field.
+func (f *flat) platformPackages() field {
+	p := platformForm{&f.img.everywhere}
+	return field{
+		name: "platform_packages", doc: "Python packages that the caller's platform wants in every image: requirements, or a mapping with indexes and options",
+		form: formOf(p), get: func() *yaml.Node { return encode(p) },
+		set: func(k, v *yaml.Node) {
+			m := f.begin(k, v)
+			p.place(m)
+			f.img.marks.set(m.at(), k.Value)
+			f.readInto(p, m, k, v)
+		},
+	}
+}
+
 // lowerEverywhere installs what the caller's platform wants in every image, right after the base, so that all
 // images share the step.
 func (l *lowering) lowerEverywhere() {
-	if len(l.img.everywhere) == 0 {
-		return
+	p := l.img.everywhere
+	switch {
+	case len(p.Packages) > 0:
+		p.lower(l)
+	case !p.none():
+		l.empty(p.mark(), "platform_packages name no packages")
+		p.checkOptions(l)
 	}
-	for i, text := range l.img.everywhere {
-		Pip{}.checkPackage(l, text, l.img.marks.at("platform_packages", i))
-	}
-	at := l.lines(l.img.marks.at("platform_packages"))
-	l.steps = append(l.steps, llb.Pip{Packages: l.img.everywhere, Lines: at}.Step())
 }

@@ -12,7 +12,6 @@ const SchemaURL = "https://ibuild.dev/schema/image.json"
 func Schema() ([]byte, error) {
 	f := &flat{reader: &reader{}, img: Image{marks: marks{}}}
 	var secret Secret
-	var mount SecretMount
 	t := table{marks: marks{}}
 	withFor := append(secret.fields(t), f.forField(marks{}, new([]string)))
 	schema := mappingForm(f.fields())
@@ -22,7 +21,7 @@ func Schema() ([]byte, error) {
 	schema["$defs"] = map[string]form{
 		"layer":       layerForm(),
 		"secret":      eitherForm(textForm(), mappingForm(withFor)),
-		"secretMount": eitherForm(textForm(), mappingForm(mount.fields(t))),
+		"secretMount": eitherForm(textForm(), mappingForm(secret.mountFields(t))),
 	}
 	data, err := json.MarshalIndent(schema, "", "  ")
 	return append(data, '\n'), err

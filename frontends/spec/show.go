@@ -32,7 +32,7 @@ func (img Image) node() *yaml.Node {
 		"platforms":  func() { add("platforms", listNode(img.platforms)) },
 		"entrypoint": func() { add("entrypoint", img.entrypoint.node()) },
 		"cmd":        func() { add("cmd", img.cmd.node()) },
-		"secrets":    func() { add("secrets", img.secretsNode()) },
+		"secrets":    func() { add("secrets", secretsNode(img.secrets)) },
 	}
 	if s := img.start; s != nil {
 		add(s.kind(), s.yaml())
@@ -85,19 +85,4 @@ func (c command) node() *yaml.Node {
 		return nil
 	}
 	return listNode(append([]string{}, c.args...))
-}
-
-func (img Image) secretsNode() *yaml.Node {
-	if len(img.secrets) == 0 {
-		return nil
-	}
-	out := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
-	for _, s := range img.secrets {
-		n := encodeFields(s.fields(table{marks: marks{}}))
-		if len(n.Content) == 2 {
-			n = stringNode(s.ID)
-		}
-		out.Content = append(out.Content, n)
-	}
-	return out
 }

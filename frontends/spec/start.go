@@ -28,14 +28,13 @@ type start interface {
 // layers.
 type installing interface{ lowerPackages(l *lowering) }
 
+// A start that brings code does so after all layers.
+type ending interface{ lowerEnd(l *lowering) }
+
 func (l *lowering) lowerStart() {
-	l.readCertificates()
 	if l.img.start == nil {
 		l.lowerDebian(l.img.python, l.debianMark())
 	} else {
-		if l.img.python != "" {
-			l.fail(l.img.marks.at("python_version"), "python_version goes with the Debian base only", pythonHint(l.img.start))
-		}
 		l.img.start.lower(l)
 	}
 	l.lowerPythonExec()
@@ -77,14 +76,17 @@ func (l *lowering) lowerPackages() {
 }
 
 // debianUser says that the image's user is the one that ibuild's own base makes. An image on top of
-// another spec keeps that one's.
+// another spec keeps that one's, and one that names a script the script's.
 func (l *lowering) debianUser() bool {
 	start := l.img.start
-	if s, ok := start.(scriptStart); ok {
+	if s, ok := start.(headerStart); ok {
 		start = s.base
 	}
-	_, based := start.(parentStart)
-	return l.debian && !based
+	switch start.(type) {
+	case parentStart, scriptStart:
+		return false
+	}
+	return l.debian
 }
 
 func (l *lowering) debianMark() mark {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -56,9 +57,8 @@ func (d *dockerfileStart) fields(t table) []field {
 	}
 }
 
-// planDockerfile makes the plan of an image that is a Dockerfile.
-func (l *lowering) planDockerfile(d dockerfileStart) (*llb.Plan, error) {
-	l.refuseOnTop()
+// check finds what is wrong with the Dockerfile's options.
+func (d dockerfileStart) check(l *lowering) {
 	at := l.img.marks.at("dockerfile")
 	ok := l.checkSource(d.File, at)
 	if d.Context != "" {
@@ -81,25 +81,21 @@ func (l *lowering) planDockerfile(d dockerfileStart) (*llb.Plan, error) {
 		l.checkCredential("the label "+k, credential.InText(l.img.labels[k]), l.img.marks.at("labels", k))
 	}
 	for _, s := range l.img.secrets { // its steps name them by themselves
-		l.need(SecretMount{ID: s.ID, Optional: s.Optional}, s, s.at)
+		l.needIn(s)
 	}
-	l.checkSecrets()
-	l.checkName()
-	l.checkAccelerator()
-	l.checkTools()
-	list := l.checkPlatforms()
-	if err := l.findings(); err != nil {
+}
+
+// planDockerfile makes the plan of an image that is a Dockerfile; none where there is no folder.
+func (l *lowering) planDockerfile(d dockerfileStart) (*llb.Plan, error) {
+	l.refuseOnTop()
+	d.check(l)
+	l.check()
+	if err := l.findings(); err != nil || l.folder == nil {
 		return nil, err
 	}
-	if l.folder == nil {
-		return nil, nil
-	}
-	context := d.Context
-	if context == "" {
-		context = path.Dir(path.Clean(d.File))
-	}
+	context := cmp.Or(d.Context, path.Dir(path.Clean(d.File)))
 	var names []string
-	for _, p := range list {
+	for _, p := range l.platforms {
 		names = append(names, platforms.FormatAll(p))
 	}
 	labels := maps.Clone(l.img.labels)
@@ -116,7 +112,7 @@ func (l *lowering) planDockerfile(d dockerfileStart) (*llb.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan.Platforms, plan.Secrets = list, l.secrets
+	plan.Platforms, plan.Secrets = l.platforms, l.secrets
 	return l.addNames(plan), nil
 }
 
@@ -131,10 +127,8 @@ func (l *lowering) refuseOnTop() {
 	}
 	img := l.img
 	for i, layer := range img.layers {
-		l.layer, l.where = layer.mark(), fmt.Sprintf("layer %d", i+1)
-		refuse(layer.mark(), methodOf(layer), layer.kind())
+		refuse(layer.mark(), fmt.Sprintf("layer %d: %s", i+1, methodOf(layer)), layer.kind())
 	}
-	l.layer, l.where = mark{}, ""
 	for _, c := range []struct {
 		there         bool
 		method, field string
@@ -142,7 +136,7 @@ func (l *lowering) refuseOnTop() {
 		{img.python != "", "WithPythonVersion", "python_version"},
 		{img.cuda != "" || img.cudnn != "", "WithCUDA", "cuda"},
 		{len(img.ca) > 0, "WithCACertificates", "ca_certificates"},
-		{len(img.everywhere) > 0, "WithPlatformPackages", "platform_packages"},
+		{len(img.everywhere.Packages) > 0 || !img.everywhere.none(), "WithPlatformPackages", "platform_packages"},
 		{len(img.runtime) > 0, "WithRuntimePackages", "runtime_packages"},
 		{img.entrypoint.set, "WithEntrypoint", "entrypoint"},
 		{img.cmd.set, "WithCmd", "cmd"},

@@ -14,35 +14,37 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ibuild/ibuild/frontends/spec/python"
-	"github.com/ibuild/ibuild/llb"
 )
 
 // environmentStart starts from the Python environment of the caller: the Debian base with the same Python, and
 // the named packages in the versions that are installed here.
 type environmentStart struct {
-	Interpreter string   // "" is python3, or python, on PATH; never said by a file
-	Packages    []string // names, with extras
+	Interpreter string // "" is python3, or python, on PATH; never said by a file
+	Pip         Pip    // the packages by name, with extras, and how they are installed
 }
 
 // FromEnvironment starts from the caller's Python environment: the Debian base with the interpreter's X.Y,
-// and the packages in the versions that are installed for it. interpreter is a program on PATH or a path; ""
-// is python3, or python, on PATH. It is run when the image is planned.
-func FromEnvironment(interpreter string, packages ...string) Image {
-	return Image{start: environmentStart{Interpreter: interpreter, Packages: slices.Clone(packages)}}
+// and the packages in the versions that are installed for it, from the indexes that the options name. interpreter is
+// a program on PATH or a path; "" is python3, or python, on PATH. It is run when the image is planned.
+func FromEnvironment(interpreter string, o PipOptions, packages ...string) Image {
+	return Image{start: environmentStart{Interpreter: interpreter, Pip: Pip{PipOptions: o.clone(), Packages: slices.Clone(packages)}}}
 }
 
 func (e environmentStart) kind() string     { return "from_env" }
 func (e environmentStart) yaml() *yaml.Node { return encode(&e) }
+func (e *environmentStart) place(m marks)   { e.Pip.place(m) }
 
 func (e environmentStart) choosesPython() string {
 	return "from_env takes the Python of the environment"
 }
 
 func (e *environmentStart) short(t table) field {
-	return t.texts("packages", "packages that are installed in the version that the caller's Python has", &e.Packages)
+	return t.texts("packages", "packages that are installed in the version that the caller's Python has", &e.Pip.Packages)
 }
 
-func (e *environmentStart) fields(table) []field { return nil }
+func (e *environmentStart) fields(t table) []field {
+	return append([]field{e.short(t)}, e.Pip.PipOptions.fields(t)...)
+}
 
 // listInstalled prints what is installed for an interpreter. It looks at metadata only and imports nothing.
 const listInstalled = `import importlib.metadata, json, sys
@@ -103,8 +105,8 @@ func (e environmentStart) read() (environment, error) {
 }
 
 func (e environmentStart) lower(l *lowering) {
-	at := l.img.marks.at("from_env")
-	if len(e.Packages) == 0 {
+	at := e.Pip.mark()
+	if len(e.Pip.Packages) == 0 {
 		l.empty(at, "from_env names no packages")
 	}
 	if l.folder == nil {
@@ -117,21 +119,18 @@ func (e environmentStart) lower(l *lowering) {
 		return
 	}
 	l.lowerDebian(env.Python, at)
-	l.pinned = e.pin(l, env, at)
+	l.pinned = e.pin(l, env)
 }
 
 // pin is the requirement of each package as it is installed.
-func (e environmentStart) pin(l *lowering, env environment, at mark) []string {
+func (e environmentStart) pin(l *lowering, env environment) []string {
 	installed := map[string]string{}
 	for name := range env.Packages {
 		installed[python.NormalName(name)] = name
 	}
 	var out []string
-	for i, text := range e.Packages {
-		at := l.img.marks.at("packages", i)
-		if at.line == 0 {
-			at = l.img.marks.at("from_env", i)
-		}
+	for i, text := range e.Pip.Packages {
+		at := e.Pip.marks.at("packages", i)
 		r, err := python.ParseRequirement(text)
 		if err != nil || r.Specifier != "" || r.URL != "" {
 			l.fail(at, fmt.Sprintf("from_env: %q is not the name of a package", text), "write the name, its version comes from the environment")
@@ -169,9 +168,11 @@ func (e environmentStart) pin(l *lowering, env environment, at mark) []string {
 }
 
 func (e environmentStart) lowerPackages(l *lowering) {
-	if len(l.pinned) == 0 {
+	p := e.Pip
+	p.Packages = l.pinned
+	if len(p.Packages) == 0 { // nobody has looked, or there is a finding
+		p.checkOptions(l)
 		return
 	}
-	at := l.lines(l.img.marks.at("from_env"))
-	l.steps = append(l.steps, llb.Pip{Packages: l.pinned, Lines: at}.Step())
+	p.lower(l)
 }

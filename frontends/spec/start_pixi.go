@@ -14,17 +14,17 @@ import (
 //
 // [tool.ibuild] in the header counts as it does for [UVScript]. What else the header has beside [tool.pixi],
 // requires-python and dependencies is for other tools.
-func PixiScript(file string, secrets ...SecretMount) Image {
+func PixiScript(file string, secrets ...Secret) Image {
 	return Image{start: scriptStart{File: file, Secrets: slices.Clone(secrets), pixi: true}}
 }
 
 // pixiPackages installs what the header asks for by pixi.
-func (s scriptStart) pixiPackages(l *lowering, mounts []llb.Mount, env []string) {
+func (s headerStart) pixiPackages(l *lowering, mounts []llb.Mount, env []string) {
 	at := l.lines(s.header())
 	env = append(append(l.condaEnv(), pixiCredentials(mounts)...), env...)
-	l.steps = append(l.steps, llb.PixiScript(s.given.Header, s.given.Lock, env, at, mounts...))
-	l.steps = append(l.steps, llb.CondaActivate(llb.PixiPrefix(".", "default"), s.given.PixiPython, at)...)
-	if s.given.PixiPython {
+	l.steps = append(l.steps, llb.PixiScript(s.script.Header, s.script.Lock, env, at, mounts...))
+	l.steps = append(l.steps, llb.CondaActivate(llb.PixiPrefix(".", "default"), s.script.PixiPython, at)...)
+	if s.script.PixiPython {
 		l.python = "" // pixi's choice
 	}
 }

@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"cmp"
 	"io/fs"
 	"os"
 	"path"
@@ -16,20 +15,25 @@ import (
 	"github.com/ibuild/ibuild/llb"
 )
 
-// scriptStart starts from a Python script with a PEP 723 header: the Debian base with the Python that the
-// header asks for, or the base_image of its [tool.ibuild], which has the right one; its dependencies; and, after
-// all layers, the script itself as the entry point.
+// scriptStart names a Python script with a PEP 723 header. What the header says goes before what the image says
+// itself, in all of it: see [lowering.run] and [headerStart].
 type scriptStart struct {
-	File    string        // relative to the spec's folder
-	Secrets []SecretMount // of the step that installs the dependencies
-	pixi    bool          // it is pixi that installs, not uv
+	File    string   // relative to the spec's folder
+	Secrets []Secret // of the step that installs the dependencies
+	pixi    bool     // it is pixi that installs, not uv
+}
 
-	given *uvscript.Script // the script itself, when it is what is built
+// headerStart starts from what the header of a script says: the Debian base with the Python that it asks for, or the
+// base_image of its [tool.ibuild], which has the right one; its dependencies; and, after all layers, the script
+// itself as the entry point.
+type headerStart struct {
+	scriptStart // File is the script's file name in the image
+	script      uvscript.Script
 	// text says that the script is not a file of the folder, so that it is written from the definition.
 	text   bool
 	kindOf string  // for people; "" is "uv script"
 	base   start   // base_image of [tool.ibuild]; nil is the Debian base
-	named  *naming // nil: no spec names the script, or it has not been read yet
+	named  *naming // nil: no spec names the script
 }
 
 // UVScript starts from a Python script with a PEP 723 header, a path in the folder that the image is planned
@@ -38,7 +42,7 @@ type scriptStart struct {
 // a step that mounts the secrets.
 //
 // What [tool.ibuild] says comes before what the image itself says, which so has the last word.
-func UVScript(file string, secrets ...SecretMount) Image {
+func UVScript(file string, secrets ...Secret) Image {
 	return Image{start: scriptStart{File: file, Secrets: slices.Clone(secrets)}}
 }
 
@@ -58,8 +62,8 @@ func ParseScript(src source.Source) (Image, error) {
 	errs.Collect(err)
 	img, found := scriptImage(s)
 	errs = append(errs, found...)
-	start := img.start.(scriptStart)
-	start.given, start.text = &s, src.Stdin
+	start := img.start.(headerStart)
+	start.text = src.Stdin
 	img.start, img.text = start, &src
 	return img, errs.Err()
 }
@@ -72,15 +76,11 @@ func LoadGenerated(src source.Source, kind, name string) (*llb.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := img.start.(scriptStart)
-	script := *s.given
-	script.Name = name
-	s.given, s.text, s.kindOf = &script, true, kind
+	s := img.start.(headerStart)
+	s.File, s.text, s.kindOf = name, true, kind
 	img.start = s
 	return img.Plan(src)
 }
-
-func (s scriptStart) kindName() string { return cmp.Or(s.kindOf, "uv script") }
 
 func (s scriptStart) kind() string {
 	if s.pixi {
@@ -89,10 +89,7 @@ func (s scriptStart) kind() string {
 	return "uv_script"
 }
 
-func (s scriptStart) yaml() *yaml.Node {
-	s.File = cmp.Or(s.File, s.name())
-	return encode(&s)
-}
+func (s scriptStart) yaml() *yaml.Node { return encode(&s) }
 
 func (s *scriptStart) short(t table) field { return t.text("file", "path of the script", &s.File) }
 
@@ -108,64 +105,42 @@ func (s *scriptStart) lacks() (msg, hint string) {
 }
 
 func (s scriptStart) choosesPython() string {
-	switch {
-	case s.base != nil:
-		return "the base_image of the script's header has the Python"
-	case s.pixi:
+	if s.pixi {
 		return "pixi installs the Python that the script's header asks for"
 	}
 	return "requires-python in the script's header says which Python"
 }
 
-// name is the script's file name in the image.
-func (s scriptStart) name() string {
-	if s.given != nil {
-		return s.given.Name
+// lower adds nothing: the header has the base.
+func (s scriptStart) lower(*lowering) {}
+
+func (s headerStart) choosesPython() string {
+	if s.base != nil {
+		return "the base_image of the script's header has the Python"
 	}
-	return path.Base(s.File)
+	return s.scriptStart.choosesPython()
 }
 
-func (s scriptStart) lower(l *lowering) {
-	if s.given == nil {
-		s.lowerNamed(l)
-		return
-	}
-	program, dst := "python", path.Join(llb.DefaultHome, s.name())
+func (s headerStart) lower(l *lowering) {
 	switch {
 	case s.base == nil:
 		at := s.header()
-		if line := s.given.PythonLine; line > 0 {
+		if line := s.script.PythonLine; line > 0 {
 			at = mark{line: line, last: line}
 		}
-		l.lowerDebian(s.given.Python, at)
+		l.lowerDebian(s.script.Python, at)
 	case s.base == existing{ref: scratch}:
 		l.fail(l.img.marks.at("base_image"), "base_image: scratch has no Python to run the script", "name an image that has one")
-		return
 	default:
 		s.base.lower(l)
-		if !l.debian {
-			program, dst = "python3", s.name() // in the base's own workdir; not every base knows a "python"
-		}
-	}
-	code, ok := s.code(l, dst)
-	if !ok {
-		return
-	}
-	l.tail = []llb.Step{code}
-	if !l.img.entrypoint.set {
-		l.tail = append(l.tail, llb.Entrypoint{Args: []string{program, dst}})
 	}
 }
 
 // header is where the script has its header.
-func (s scriptStart) header() mark { return mark{line: s.given.First, last: s.given.Last} }
+func (s headerStart) header() mark { return mark{line: s.script.First, last: s.script.Last} }
 
 // lowerPackages installs what the header asks for.
-func (s scriptStart) lowerPackages(l *lowering) {
-	if s.given == nil {
-		l.lowerScript()
-		return
-	}
+func (s headerStart) lowerPackages(l *lowering) {
 	mounts, env := l.mounts(s.Secrets)
 	if s.named != nil {
 		mounts, env = s.named.mounts(mounts), append(env, s.named.env...)
@@ -174,44 +149,58 @@ func (s scriptStart) lowerPackages(l *lowering) {
 		s.pixiPackages(l, mounts, env)
 		return
 	}
-	step := llb.UVScript(s.given.Header, s.given.Lock, l.lines(s.header()), slices.Concat(s.locals(l), mounts)...)
+	step := llb.UVScript(s.script.Header, s.script.Lock, l.lines(s.header()), slices.Concat(s.locals(l), mounts)...)
 	step.Env = append(step.Env, env...)
 	l.steps = append(l.steps, step)
 }
 
 // locals show the packages in the script's folder to the step, beside the header.
-func (s scriptStart) locals(l *lowering) []llb.Mount {
+func (s headerStart) locals(l *lowering) []llb.Mount {
 	if l.folder == nil {
 		return nil
 	}
 	var list []python.Local
-	for _, p := range s.given.Locals {
+	for _, p := range s.script.Locals {
 		p.Path = path.Clean(p.Path)
 		list = append(list, p)
 	}
 	return l.localMounts(llb.ScriptDir, list, s.header())
 }
 
-// code is the step that brings the script itself. One that is no file of a folder is a part of the
-// definition. A link is followed here: the builder would bring the link.
-func (s scriptStart) code(l *lowering, dst string) (llb.Step, bool) {
-	script := s.given
-	title := "script: " + s.name()
-	if s.text || script.Source.Stdin {
-		return llb.WriteFile{Title: title, Dst: dst, Data: script.Source.Data}, true
+// lowerEnd brings the script itself, as the entry point.
+func (s headerStart) lowerEnd(l *lowering) {
+	program, dst := "python3", s.File // in the base's own workdir; not every base knows a "python"
+	if l.debian {
+		program, dst = "python", path.Join(llb.DefaultHome, s.File)
+	}
+	code, err := s.code(l, dst)
+	if err != nil {
+		l.errs = append(l.errs, &source.Error{File: s.script.Source.Name, Msg: "the link cannot be followed: " + pathless(err).Error(), Err: err})
+		return
+	}
+	l.steps = append(l.steps, code)
+	if !l.img.entrypoint.set {
+		l.steps = append(l.steps, llb.Entrypoint{Args: []string{program, dst}})
+	}
+}
+
+// code is the step that brings the script. One that is no file of a folder is a part of the definition. A link is
+// followed here: the builder would bring the link.
+func (s headerStart) code(l *lowering, dst string) (llb.Step, error) {
+	src, title := s.script.Source, "script: "+s.File
+	if s.text || src.Stdin {
+		return llb.WriteFile{Title: title, Dst: dst, Data: src.Data}, nil
 	}
 	if s.named != nil {
-		return llb.Copy{Title: title, Local: s.named.local, Src: s.named.real, Dst: dst}, true
+		return llb.Copy{Title: title, Local: s.named.local, Src: s.named.real, Dst: dst}, nil
 	}
-	dir, base := script.Source.Dir, script.Source.Base()
+	dir, base := src.Dir, src.Base()
 	if info, err := os.Lstat(filepath.Join(dir, base)); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		target, err := filepath.EvalSymlinks(filepath.Join(dir, base))
 		if err != nil {
-			l.errs = append(l.errs, &source.Error{File: script.Source.Name, Msg: "the link cannot be followed: " + pathless(err).Error(), Err: err})
-			return nil, false
+			return nil, err
 		}
-		dir, base = filepath.Split(target)
-		dir = filepath.Clean(dir)
+		dir, base = filepath.Dir(target), filepath.Base(target)
 	}
-	return llb.Copy{Title: title, Local: l.local(dir), Src: base, Dst: dst}, true
+	return llb.Copy{Title: title, Local: l.local(dir), Src: base, Dst: dst}, nil
 }

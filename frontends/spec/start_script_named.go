@@ -30,123 +30,92 @@ func (n *naming) mounts(header []llb.Mount) []llb.Mount {
 	return slices.Concat(header, n.secrets)
 }
 
-// lowerNamed lowers a script that a spec names. What [tool.ibuild] in its header says is lowered as an image of
-// its own, with the script's places, folder and ignore file, as if the script was built alone, but part by part:
+// header is what the header of the script that the image names says, nil when it names none, after a finding, or
+// when only the disk could tell. It is lowered as an image of its own, with the script's places, folder and ignore
+// file, as if the script was built alone, but part by part:
 //
-//  1. the base, python_exec and platform_packages of the header, then those of the spec
-//  2. the leading apt, env and workdir layers of the header, then those of the spec
-//  3. the script's dependencies
-//  4. the header's other layers, then the spec's
-//  5. the script, and what belongs to the whole: the header's, then the spec's
+//  1. the base, python_exec, platform_packages and the leading apt, env and workdir layers of the header, then
+//     those of the spec, but for the base
+//  2. the script's dependencies
+//  3. the header's other layers, then the spec's
+//  4. the script, and what belongs to the whole: the header's, then the spec's
 //
 // So the spec has the last word. Layers and lists of a script in the spec's own folder that the spec repeats word
 // by word count once.
-func (s scriptStart) lowerNamed(l *lowering) {
+func (l *lowering) header() *lowering {
+	s, ok := l.img.start.(scriptStart)
+	if !ok {
+		return nil
+	}
 	named := &naming{}
 	named.secrets, named.env = l.mounts(s.Secrets)
 	if s.pixi {
 		named.env = append(named.env, l.condaEnv()...)
 	}
-	script, folder := s.read(l, named)
-	if folder == nil {
-		return
+	if named.real, ok = s.find(l); !ok {
+		return nil
+	}
+	named.local = l.context()
+	script, below := s.read(l, named.real)
+	if below == nil {
+		return nil
 	}
 	img, errs := scriptImage(script)
 	l.errs = append(l.errs, errs...)
-	start := img.start.(scriptStart)
-	start.given, start.named, start.pixi = &script, named, s.pixi
+	start := img.start.(headerStart)
+	start.named, start.pixi = named, s.pixi
 	img.start = start
-	l.header = &lowering{
-		img: img.without(l.img, folder == l.folder), src: script.Source, folder: folder, outcome: l.outcome,
-		depth: l.depth, chain: l.chain, partial: l.partial || len(errs) > 0, targets: l.targets,
+	h := &lowering{
+		img: img.without(l.img, below == l.folder), src: script.Source, folder: below, partial: l.partial || len(errs) > 0,
+		depth: l.depth, chain: l.chain, index: -1, outcome: l.outcome, point: l.point,
 	}
-	l.header.begin()
-	l.header.lowerLayers(0, l.header.early())
-	l.goOn(l.header)
+	h.begin()
+	return h
 }
 
-// lowerScript goes on with the named script: what it installs, and the layers of its header after that.
-func (l *lowering) lowerScript() {
-	h := l.header
-	if h == nil {
-		return
+// inherit takes over what the header of the named script says of the image's name and builder, where the spec says
+// nothing.
+func (l *lowering) inherit(h Image) {
+	img := &l.img
+	if img.name == "" {
+		img.registry, img.name, img.tag = cmp.Or(img.registry, h.registry), h.name, cmp.Or(img.tag, h.tag)
 	}
-	h.goOn(l)
-	h.lowerPackages()
-	h.lowerLayers(h.early(), len(h.img.layers))
-	l.goOn(h)
-}
-
-// endScript adds what the named script brings last.
-func (l *lowering) endScript() {
-	h := l.header
-	if h == nil {
-		return
+	img.tagFormat = cmp.Or(img.tagFormat, h.tagFormat)
+	if img.builder == "" && len(img.builderOptions) == 0 {
+		img.builder, img.builderOptions = h.builder, h.builderOptions
 	}
-	h.goOn(l)
-	h.end()
-	l.userGiven = true // the script's own base has one
-}
-
-// checkScript checks what belongs to the header as a whole, and takes over what it says of the image's name and
-// builder where the spec says nothing.
-func (l *lowering) checkScript() {
-	h := l.header
-	if h == nil {
-		return
-	}
-	if h.folder != l.folder {
-		defer h.folder.close()
-	}
-	before := len(l.errs)
-	h.check()
-	if len(l.errs) > before {
-		return // whoever reads on would say it again, and in the wrong file
-	}
-	if l.img.name == "" {
-		l.img.registry, l.img.name, l.img.tag = cmp.Or(l.img.registry, h.img.registry), h.img.name, cmp.Or(l.img.tag, h.img.tag)
-	}
-	l.img.tagFormat = cmp.Or(l.img.tagFormat, h.img.tagFormat)
-	if l.img.builder == "" && len(l.img.builderOptions) == 0 {
-		l.img.builder, l.img.builderOptions = h.img.builder, h.img.builderOptions
-	}
-	if l.img.registryConfig == "" && h.img.registryConfig != "" {
-		l.img.registryConfig = path.Join(path.Dir(l.img.start.(scriptStart).File), h.img.registryConfig)
+	if img.registryConfig == "" && h.registryConfig != "" {
+		img.registryConfig = path.Join(path.Dir(img.start.(scriptStart).File), h.registryConfig)
 	}
 }
 
-// goOn takes over what is true at this point of the image.
-func (l *lowering) goOn(from *lowering) {
-	l.workdir, l.shell, l.userGiven = from.workdir, from.shell, from.userGiven
-}
-
-// read reads the script, and opens its folder, where the paths of its header begin: nil after a finding, or when
-// only the disk could tell.
-func (s scriptStart) read(l *lowering, n *naming) (script uvscript.Script, below *folder) {
+// find is the script's path in the spec's folder, without links.
+func (s scriptStart) find(l *lowering) (real string, ok bool) {
 	at := l.img.marks.at("file")
 	if !l.checkSource(s.File, at) || l.folder == nil {
-		return script, nil
+		return "", false
 	}
 	if path.Ext(s.File) != ".py" {
 		l.fail(at, fmt.Sprintf("%s: %q does not end in .py", s.kind(), s.File), "name a Python script")
-		return script, nil
+		return "", false
 	}
 	real, dir, ok := l.find(s.File, at)
 	if dir {
 		l.fail(at, fmt.Sprintf("%s: %q is a folder", s.kind(), s.File), "name a Python script")
 	}
-	if !ok || dir {
-		return script, nil
-	}
+	return real, ok && !dir
+}
+
+// read reads the script, and opens its folder, where the paths of its header begin; nil after a finding.
+func (s scriptStart) read(l *lowering, real string) (script uvscript.Script, below *folder) {
 	data, err := l.folder.read(real, source.ScriptLimit)
 	if err == nil {
 		below, err = l.folder.sub(path.Dir(path.Clean(s.File)))
 	}
 	if err != nil {
-		l.fail(at, fmt.Sprintf("%s: %q cannot be read: %v", s.kind(), l.folder.show(s.File), err), "")
+		l.fail(l.img.marks.at("file"), fmt.Sprintf("%s: %q cannot be read: %v", s.kind(), l.folder.show(s.File), err), "")
 		return script, nil
 	}
-	n.local, n.real = l.context(), real
 	src, err := source.New(l.folder.show(path.Clean(s.File)), below.dir, data)
 	switch {
 	case err != nil:
@@ -192,10 +161,10 @@ func scriptImage(s uvscript.Script) (Image, source.Errors) {
 	}
 	if r.nodes >= maxNodes {
 		msg := fmt.Sprintf("[tool.ibuild] has more than %d values", maxNodes)
-		return Image{marks: marks{}, start: scriptStart{}}, source.Errors{{File: s.Source.Name, Line: s.Settings.Line, Column: s.Settings.Column, Msg: msg, Data: s.Source.Data}}
+		return Image{marks: marks{}, start: headerStart{script: s}}, source.Errors{{File: s.Source.Name, Line: s.Settings.Line, Column: s.Settings.Column, Msg: msg, Data: s.Source.Data}}
 	}
 	img := f.image()
-	img.start = scriptStart{base: img.start, Secrets: f.forSteps["script"]}
+	img.start = headerStart{scriptStart: scriptStart{File: s.Name, Secrets: f.forSteps["script"]}, script: s, base: img.start}
 	return img, r.errs
 }
 
@@ -239,7 +208,10 @@ func (img Image) without(spec Image, sameFolder bool) Image {
 	}
 	delete(said, "") // nobody knows what these say
 	img.layers = slices.DeleteFunc(img.layers, func(l Layer) bool { return said[layerText(l)] })
-	for list, again := range map[*[]string][]string{&img.ca: spec.ca, &img.everywhere: spec.everywhere, &img.runtime: spec.runtime} {
+	if layerText(img.everywhere) == layerText(spec.everywhere) {
+		img.everywhere = Pip{}
+	}
+	for list, again := range map[*[]string][]string{&img.ca: spec.ca, &img.runtime: spec.runtime} {
 		if slices.Equal(*list, again) {
 			*list = nil
 		}

@@ -49,7 +49,7 @@ func (p parentStart) lower(l *lowering) {
 		l.fail(at, fmt.Sprintf("more than %d specs are based on each other", maxDepth), "look for a circle among them")
 		return
 	}
-	below := &lowering{src: l.src, folder: l.folder, depth: l.depth + 1, outcome: l.outcome, partial: l.partial, where: l.where}
+	below := &lowering{src: l.src, folder: l.folder, depth: l.depth + 1, index: -1, outcome: l.outcome, partial: l.partial}
 	if p.image != nil {
 		below.img = *p.image
 		if own := below.img.text; own != nil {
@@ -60,11 +60,8 @@ func (p parentStart) lower(l *lowering) {
 	} else if !p.read(l, below, at) {
 		return
 	}
-	if below.folder != l.folder && below.folder != nil {
-		defer below.folder.close()
-	}
-	switch below.img.start.(type) {
-	case dockerfileStart:
+	defer below.closeBut(l.folder)
+	if _, ok := below.img.start.(dockerfileStart); ok {
 		l.fail(at, "base_image: a spec that is a Dockerfile cannot be built upon", "build it first and name its image")
 		return
 	}
@@ -84,25 +81,21 @@ func (p parentStart) read(l, below *lowering, at mark) bool {
 		return false // only the disk can tell
 	}
 	name := filepath.ToSlash(filepath.Clean(p.file))
-	full := filepath.Join(l.folder.dir, filepath.FromSlash(name))
-	if real, err := filepath.EvalSymlinks(full); err == nil {
-		full = real
-	}
-	if full, _ = filepath.Abs(full); slices.Contains(l.chain, full) {
-		l.fail(at, fmt.Sprintf("base_image: the spec %q is based on itself, in a circle", l.folder.show(name)), "")
+	full, shown := filepath.Join(l.folder.dir, filepath.FromSlash(name)), l.folder.show(name)
+	if !p.descend(l, below, full) {
+		l.fail(at, fmt.Sprintf("base_image: the spec %q is based on itself, in a circle", shown), "")
 		return false
 	}
-	below.chain = append(slices.Clone(l.chain), full)
-	src, err := source.Read(filepath.Join(l.folder.dir, filepath.FromSlash(name)), source.SpecLimit)
+	src, err := source.Read(full, source.SpecLimit)
 	if err == nil && src.Stdin || path.Ext(name) != ".yaml" && path.Ext(name) != ".yml" {
-		l.fail(at, fmt.Sprintf("base_image: %q is not a spec", l.folder.show(name)), "a spec is a file whose name ends in .yaml or .yml")
+		l.fail(at, fmt.Sprintf("base_image: %q is not a spec", shown), "a spec is a file whose name ends in .yaml or .yml")
 		return false
 	}
 	if err != nil {
-		l.fail(at, fmt.Sprintf("base_image: the spec %q cannot be read: %v", l.folder.show(name), readProblem(err)), "")
+		l.fail(at, fmt.Sprintf("base_image: the spec %q cannot be read: %v", shown, readProblem(err)), "")
 		return false
 	}
-	src.Name = l.folder.show(name)
+	src.Name = shown
 	img, errs := parse(src)
 	below.img, below.src, below.partial = img, src, len(errs) > 0
 	before := len(l.errs)
@@ -112,12 +105,19 @@ func (p parentStart) read(l, below *lowering, at mark) bool {
 		return false
 	}
 	f, err := openFolder(src)
-	if err != nil {
-		l.errs.Collect(err)
-		return false
-	}
+	l.errs.Collect(err)
 	below.folder = f
-	return true
+	return err == nil
+}
+
+// descend notes the file in the chain of those that are based on each other, unless it is there already.
+func (p parentStart) descend(l, below *lowering, file string) bool {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	file, _ = filepath.Abs(file)
+	below.chain = append(slices.Clone(l.chain), file)
+	return !slices.Contains(l.chain, file)
 }
 
 // hideText replaces findings in a spec outside of this one's folder by one that shows nothing of it: a spec

@@ -92,17 +92,16 @@ func (s tensorflowStart) lower(l *lowering) {
 	l.steps = append(l.steps, llb.Workdir{Lines: at, Path: tensorflowDir})
 }
 
-// lowerPackages installs the requirements; the code comes after all layers.
+// lowerPackages installs the requirements.
 func (s tensorflowStart) lowerPackages(l *lowering) {
-	places := placed{marks{}}
-	places.marks.set(s.mark(l, "requirements"))
 	if s.Requirements != "" {
-		Pip{Requirements: s.Requirements, placed: places}.lower(l)
+		Pip{Requirements: s.Requirements, placed: placed{marks{"": s.mark(l, "requirements")}}}.lower(l)
 	}
-	before := len(l.steps)
+}
+
+// lowerEnd brings the code.
+func (s tensorflowStart) lowerEnd(l *lowering) {
 	SourceFolder{Src: path.Join(".", s.Context), Dst: tensorflowDir, placed: placed{marks{"": s.mark(l, "context")}}}.lower(l)
-	l.tail = append(l.tail, l.steps[before:]...)
-	l.steps = l.steps[:before]
 	if s.EntryPoint == "" || l.img.entrypoint.set {
 		return
 	}
@@ -118,7 +117,7 @@ func (s tensorflowStart) lowerPackages(l *lowering) {
 			l.fail(at, fmt.Sprintf("the entry point %q is a folder", s.EntryPoint), "name a Python file")
 		}
 	}
-	l.tail = append(l.tail, llb.Entrypoint{Lines: l.lines(at), Args: []string{"python", path.Clean(s.EntryPoint)}})
+	l.steps = append(l.steps, llb.Entrypoint{Lines: l.lines(at), Args: []string{"python", path.Clean(s.EntryPoint)}})
 }
 
 // lowerNames takes the image's name and cache from the config.

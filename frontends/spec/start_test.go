@@ -1,61 +1,12 @@
 package spec
 
 import (
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ibuild/ibuild/llb"
 )
-
-// TestFromEnvironment reads the environment of the Python on PATH.
-func TestFromEnvironment(t *testing.T) {
-	out, err := exec.Command("python3", "-c", "import sys, importlib.metadata as m; print('%d.%d' % sys.version_info[:2], m.version('pip'))").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	minor, version, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	at := placeOf(t.TempDir())
-	plan, err := FromEnvironment("", "pip").Plan(at.Source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if plan.Image.Base.Ref != llb.DebianPython(minor) {
-		t.Errorf("base %s, want Python %s", plan.Image.Base.Ref, minor)
-	}
-	if last := plan.Image.Steps[len(plan.Image.Steps)-2].(llb.Exec); last.Args[len(last.Args)-1] != "pip=="+version {
-		t.Errorf("installs %q, want pip %s", last.Args, version)
-	}
-	for img, want := range map[*Image]string{
-		ref(FromEnvironment("", "pip").WithPythonVersion("3.12")):  "python_version goes with the Debian base only; remove it; from_env takes the Python of the environment",
-		ref(FromEnvironment("", "no-such-package")):                `from_env: "no-such-package" is not installed for this Python`,
-		ref(FromEnvironment("", "pip>=1")):                         `from_env: "pip>=1" is not the name of a package`,
-		ref(FromEnvironment("/no/such/python", "pip")):             "from_env: the Python environment cannot be read: there is no Python on PATH",
-		ref(FromEnvironment(fakePython(t, "exit 3"), "pip")):       "exit status 3",
-		ref(FromEnvironment(fakePython(t, "echo broken"), "pip")):  "from_env: the Python environment cannot be read: invalid character",
-		ref(FromEnvironment(fakePython(t, environmentA), "local")): `from_env: "local" was not installed from an index`,
-	} {
-		if _, err := img.Plan(at.Source); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-}
-
-const environmentA = `echo '{"python": "3.12", "packages": {"local": {"version": "1", "url": "{}"}}}'`
-
-func ref(img Image) *Image { return &img }
-
-// fakePython is a program that answers as an interpreter would.
-func fakePython(t *testing.T, script string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "python3")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // TestTensorFlow has the parent's rule as far as it depends on the machine: the environment variable, and what is
 // installed here.

@@ -163,9 +163,9 @@ func (t table) vars(name, doc, what, whole string, to *map[string]string) field 
 }
 
 // secrets are what a layer mounts.
-func (t table) secrets(to *[]SecretMount) field {
-	return field{name: "secrets", doc: "secrets that the step mounts: ids, or {id, env or file, optional}", form: secretMountsForm(),
-		get: func() *yaml.Node { return secretMountsNode(*to) },
+func (t table) secrets(to *[]Secret) field {
+	return field{name: "secrets", doc: "secrets that the step mounts: ids, or {id, env or file or index, optional}", form: listForm(refForm("secretMount")),
+		get: func() *yaml.Node { return secretsNode(*to) },
 		set: func(_, v *yaml.Node) { *to = t.r.secretMounts(v) }}
 }
 
@@ -292,13 +292,18 @@ func varsNode(vars map[string]string) *yaml.Node {
 	return out
 }
 
-func secretMountsNode(list []SecretMount) *yaml.Node {
+// secretsNode is nil for none.
+func secretsNode(list []Secret) *yaml.Node {
 	if len(list) == 0 {
 		return nil
 	}
 	out := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 	for _, s := range list {
-		out.Content = append(out.Content, encode(&s))
+		n := encode(&s)
+		if n == nil {
+			n = stringNode("") // the finding about it has to find it
+		}
+		out.Content = append(out.Content, n)
 	}
 	return out
 }
