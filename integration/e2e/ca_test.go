@@ -50,14 +50,14 @@ func TestCACertificates(t *testing.T) {
 	certificate := read(t, shared.env.Sites.TLS.CACert)
 	dir := files(t, "image.yaml", "ca_certificates: [company.pem]\n"+caSpec(), "company.pem", "# the company's\n"+certificate)
 	for machine, env := range machines(t) {
-		names := []string{"root"}
-		if env != nil { // this machine is like one of the others
-			names = append(names, "remote")
+		list := rootAndRemote(t)
+		if env == nil { // this machine is like one of the others
+			list = list[:1]
 		}
-		for _, name := range names {
-			t.Run(machine+"/"+name, func(t *testing.T) {
-				e := engineNamed(t, name).fresh(t)
-				ref := shared.env.Registry.Ref("certificates/" + name + ":" + filepath.Base(e.dir) + filepath.Base(folder(t)))
+		t.Run(machine, func(t *testing.T) {
+			enginesAtOnce(t, list, func(t *testing.T, e engine) {
+				e = e.fresh(t)
+				ref := shared.env.Registry.Ref("certificates/" + e.name + ":" + filepath.Base(e.dir) + filepath.Base(folder(t)))
 				cmd := e.command(t, "build", "--progress", "plain", "--no-cache", "--push", "-t", ref, dir)
 				cmd.Env = append(cmd.Env, env...)
 				mustEnd(t, cmd)
@@ -68,7 +68,7 @@ func TestCACertificates(t *testing.T) {
 					t.Error("the machine's own certificate is in the image")
 				}
 			})
-		}
+		})
 	}
 }
 
@@ -91,11 +91,11 @@ func trusts(t *testing.T, img v1.Image, certificate string) {
 
 func bundleOf(t *testing.T, img v1.Image) string {
 	t.Helper()
-	root := filepath.Join(folder(t), "root")
-	if err := imagetest.Unpack(t.Context(), img, root); err != nil {
-		t.Fatal(err)
-	}
-	bundle, err := os.ReadFile(filepath.Join(root, caBundle))
+	var bundle []byte
+	err := imagetest.View(t.Context(), img, func(root string) (err error) {
+		bundle, err = os.ReadFile(filepath.Join(root, caBundle))
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

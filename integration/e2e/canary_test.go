@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -117,6 +118,49 @@ func TestCanariesOfSpecs(t *testing.T) {
 				t.Error("the index was not asked with the password")
 			}
 		}
+	})
+}
+
+// TestCanariesOfStarts builds a spec whose start, and what the platform wants in every image, have secrets of their own.
+func TestCanariesOfStarts(t *testing.T) {
+	eachGarden(t, func(t *testing.T, g *garden) {
+		netrc := guard(t, packageHost(), g.marker.canary("netrc-of-the-start"))
+		dir := g.source(t, "image.yaml", `from_env:
+  packages: [ibuild-private-hello]
+  index_url: http://`+netrc.host+`/simple/
+  secrets: [team/netrc, {id: ENV_SECRET, env: SEEN}]
+platform_packages:
+  packages: [ibuild-newest-sdist==1.0]
+  index_url: corp=http://`+g.index.host+`/simple/
+  secrets: [{id: team/index, index: corp, username: ibuild}]
+secrets:
+  - team/index
+  - {id: team/netrc, file: /root/.netrc, version: `+string(g.shown)+`}
+  - {id: team/file, file: /run/file-secret, for: [platform_packages, from_env]}
+  - ENV_SECRET
+commands:
+  - test -z "$SEEN$UV_INDEX_CORP_PASSWORD" && test ! -s /run/file-secret && test ! -s /root/.netrc
+entrypoint: [python, -c, "import ibuild_private_hello as h, ibuild_newest_sdist as n; h.main(); n.main()"]
+`)
+		secrets := g.source(t, "index", g.index.password, "netrc", "machine 127.0.0.1 login ibuild password "+netrc.password+"\n", "file", g.marker.canary("file-of-the-start"))
+		var flags []string
+		for _, id := range []string{"index", "netrc", "file"} {
+			flags = append(flags, "--secret", "id=team/"+id+",src="+filepath.Join(secrets, id))
+		}
+		interpreter := g.source(t, "python3", `#!/bin/sh
+echo '{"python": "3.11", "packages": {"ibuild-private-hello": {"version": "1.1", "url": ""}}}'
+`)
+		if err := os.Chmod(filepath.Join(interpreter, "python3"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		env := []string{"PATH=" + interpreter + ":" + os.Getenv("PATH")}
+		ref := shared.env.Registry.Ref("canaries/starts:" + g.name)
+		g.everyCommand(t, ref, env, flags, filepath.Join(dir, "image.yaml"))
+		g.run(t, 0, env, "spec", "show", filepath.Join(dir, "image.yaml"))
+		if g.index.let.Load() == 0 || netrc.let.Load() == 0 {
+			t.Errorf("requests with a password: %d and %d", g.index.let.Load(), netrc.let.Load())
+		}
+		prints(t, pull(t, ref, amd64), noOptions, "ibuild-private-hello 1.1\nibuild-newest-sdist 1.0\n")
 	})
 }
 
@@ -272,6 +316,11 @@ func refusedSources(url, text string) map[string][]string {
 		"git URL":        spec("packages: ['x @ git+" + url + "/x.git']\n"),
 		"package's URL":  spec("packages: ['x @ " + url + "/x-1-py3-none-any.whl']\n"),
 		"command":        spec("commands: ['git clone " + url + "']\n"),
+		"platform index": spec("platform_packages: {packages: [rich], index_url: '" + url + "'}\n"),
+		"platform args":  spec("platform_packages: {packages: [rich], extra_args: ['--index=" + url + "']}\n"),
+		"platform's URL": spec("platform_packages: ['x @ git+" + url + "']\n"),
+		"from_env index": spec("from_env: {packages: [pip], extra_index_urls: ['corp=" + url + "']}\n"),
+		"from_env args":  spec("from_env: {packages: [pip], extra_args: [--index, '" + url + "']}\n"),
 		"conda channel":  spec("conda_packages: [zlib]\nconda_channels: ['" + url + "']\n"),
 		"label":          spec("labels: {source: '" + url + "'}\n"),
 		"entrypoint":     spec("entrypoint: [serve, '" + url + "']\n"),
@@ -297,7 +346,7 @@ func refusedSources(url, text string) map[string][]string {
 
 // TestCanariesInSources: what has no place in a source is an error that does not show it, however it is asked for.
 func TestCanariesInSources(t *testing.T) {
-	g := plant(t, engineNamed(t, "user"))
+	g := plant(t, engineNamed(t, "user"), newMarker())
 	password, why := url.QueryEscape(g.marker.canary("source")), regexp.MustCompile(`password|credential|token|without a scheme`)
 	for name, list := range refusedSources("https://ibuild:"+password+"@packages.example.com/simple", g.marker.canary("text")) {
 		t.Run(name, func(t *testing.T) {

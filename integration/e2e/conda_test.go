@@ -15,11 +15,6 @@ import (
 	"github.com/ibuild/ibuild/llb"
 )
 
-// condaEngines are the engine in this process, as root, and the rootless daemon.
-func condaEngines(t *testing.T) []engine {
-	return []engine{engineNamed(t, "root"), engineNamed(t, "remote")}
-}
-
 // standIn pushes what stands in for a program's image under the name by which ibuild asks for it.
 func standIn(t *testing.T, image, as string) {
 	t.Helper()
@@ -46,15 +41,15 @@ func helloFrom(platform string) string {
 // inBothPlatforms builds a folder for both platforms with both engines, and runs the images.
 func inBothPlatforms(t *testing.T, name, dir string, check func(t *testing.T, platform string, run func(o imagetest.RunOptions, want string))) {
 	t.Helper()
-	for _, e := range condaEngines(t) {
-		t.Run(e.name, func(t *testing.T) {
+	t.Run("with", func(t *testing.T) {
+		enginesAtOnce(t, rootAndRemote(t), func(t *testing.T, e engine) {
 			ref := e.push(t, name+":"+e.name, "--platform", amd64+","+arm64, dir)
 			for _, p := range []string{amd64, arm64} {
 				img := pull(t, ref, p)
 				check(t, p, func(o imagetest.RunOptions, want string) { t.Helper(); prints(t, img, o, want) })
 			}
 		})
-	}
+	})
 }
 
 // TestConda installs packages, a second layer into the same environment, and a wheel into the environment's

@@ -99,7 +99,7 @@ func (x dockerfileExample) test(t *testing.T) {
 		looks[p] = lookInto(t, img)
 		prints(t, img, x.run, x.want[p])
 	}
-	eachEngine(t, func(t *testing.T, e engine) {
+	enginesAtOnce(t, engines(t), func(t *testing.T, e engine) {
 		got := x.build(t, e)
 		if x.platforms != nil {
 			expectPlatforms(t, got, strings.Join(platforms, " "))

@@ -59,6 +59,24 @@ func eachEngine(t *testing.T, test func(t *testing.T, e engine)) {
 	}
 }
 
+// enginesAtOnce runs a subtest for each of some engines, which share nothing, as many at a time as there are
+// processors. It is for tests that do not count what others are asked. They run when the test that calls it has
+// returned, so that is the last thing it does.
+func enginesAtOnce(t *testing.T, list []engine, test func(t *testing.T, e engine)) {
+	for _, e := range list {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, e)
+		})
+	}
+}
+
+// rootAndRemote are the engine in ibuild's process, for root, and the rootless daemon.
+func rootAndRemote(t *testing.T) []engine {
+	t.Helper()
+	return []engine{engineNamed(t, "root"), engineNamed(t, "remote")}
+}
+
 // fresh is the same engine without a memory: its cache and its state folder are new.
 func (e engine) fresh(t *testing.T) engine {
 	t.Helper()

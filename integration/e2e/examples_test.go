@@ -20,6 +20,8 @@ type realExample struct {
 	spec string // below examples/specs: a folder, or a file in one
 	// prepare changes a copy of the example's folder, and returns more flags. It may be nil.
 	prepare func(t *testing.T, e engine, dir string) []string
+	// shares says that the engines use one thing, so that they cannot build at once.
+	shares bool
 	// run says how the image is run; nil is by its own config.
 	run func(t *testing.T, img v1.Image) imagetest.RunOptions
 	// want is what it prints, by platform; those of the others are not built.
@@ -40,8 +42,8 @@ func realExamples() []realExample {
 	return []realExample{
 		{spec: "science", want: amd("slope 2.50, OpenMP with 2 threads\nnotebooks: explore.ipynb\n")},
 		{spec: "served-model", run: serve, want: amd(`{"user":1000}` + "\n" + `{"y":4.5}` + "\n")},
-		{spec: "private-index", prepare: withPassword, check: usedPassword, want: amd("ibuild-private-hello 1.1\n")},
-		{spec: "private-index/netrc.yaml", prepare: withNetrc, check: usedPassword, want: amd("ibuild-private-hello 1.1\n")},
+		{spec: "private-index", shares: true, prepare: withPassword, check: usedPassword, want: amd("ibuild-private-hello 1.1\n")},
+		{spec: "private-index/netrc.yaml", shares: true, prepare: withNetrc, check: usedPassword, want: amd("ibuild-private-hello 1.1\n")},
 		{spec: "uv-workspace", want: amd(workspacePrints)},
 		{spec: "uv-workspace/project.yaml", want: amd(workspacePrints)},
 		{spec: "poetry-app", want: amd("ant  67a333356cdc\nbee  62cb81b5904a\nalso here: nothing\n")},
@@ -52,7 +54,7 @@ func realExamples() []realExample {
 			"3.0 MIB site-packages\n")},
 		{spec: "team-base", want: amd("Models are reviewed by two people.\n")},
 		{spec: "on-top", check: sameAsNested, want: amd("forecasting  nightly  12,345\nModels are reviewed by two people.\n")},
-		{spec: "existing-user", prepare: withItsBase, want: amd("model in /srv/model\nmade by model in /srv/model\n0.25 0.5\n" +
+		{spec: "existing-user", shares: true, prepare: withItsBase, want: amd("model in /srv/model\nmade by model in /srv/model\n0.25 0.5\n" +
 			"model made.txt\nmodel weights.txt\nroot show.sh\ntabulate 0.9.0 in the system Python\n")},
 		{spec: "from-dockerfile", want: amd("version 1.4\nant\nzebra\n")},
 	}
@@ -104,24 +106,24 @@ func (x realExample) file() string {
 }
 
 func (x realExample) test(t *testing.T) {
-	want := map[string]look{}
-	for _, name := range []string{"root", "remote"} {
-		t.Run(name, func(t *testing.T) {
-			b := x.build(t, engineNamed(t, name))
-			for p, text := range x.want {
-				img := pull(t, b.ref, p)
-				if want[p].config == "" { // the first engine's image is run, the other one has to be the same
-					want[p] = lookInto(t, img)
-					prints(t, img, x.options(t, img), text)
-					continue
-				}
-				want[p].same(t, img)
-			}
-			if x.check != nil {
-				x.check(t, b)
-			}
-		})
+	var all agreement
+	test := func(t *testing.T, e engine) {
+		b := x.build(t, e)
+		for p, text := range x.want {
+			img := pull(t, b.ref, p)
+			all.add(t, img, p, func() { prints(t, img, x.options(t, img), text) })
+		}
+		if x.check != nil {
+			x.check(t, b)
+		}
 	}
+	if x.shares {
+		for _, e := range rootAndRemote(t) {
+			t.Run(e.name, func(t *testing.T) { test(t, e) })
+		}
+		return
+	}
+	enginesAtOnce(t, rootAndRemote(t), test)
 }
 
 // build builds a copy of the example, in a repository of its own: nothing is found there that was built before.
@@ -247,11 +249,11 @@ func TestNotebooks(t *testing.T) {
 	}
 	for _, notebook := range notebooks {
 		stem := strings.TrimSuffix(notebook, ".ipynb")
-		for _, name := range []string{"root", "remote"} {
-			t.Run(filepath.Base(stem)+"/"+name, func(t *testing.T) {
-				ref := engineNamed(t, name).push(t, "notebooks/"+name+"/"+filepath.Base(stem), notebook)
+		t.Run(filepath.Base(stem), func(t *testing.T) {
+			enginesAtOnce(t, rootAndRemote(t), func(t *testing.T, e engine) {
+				ref := e.push(t, "notebooks/"+e.name+"/"+filepath.Base(stem), notebook)
 				prints(t, pull(t, ref, amd64), noOptions, read(t, stem+".expected"))
 			})
-		}
+		})
 	}
 }

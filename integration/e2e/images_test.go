@@ -5,11 +5,11 @@ package e2e
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,7 +30,7 @@ var noOptions imagetest.RunOptions
 
 func pull(t *testing.T, ref, platform string) v1.Image {
 	t.Helper()
-	img, err := imagetest.Pull(t.Context(), ref, platform)
+	img, err := shared.images.Pull(t.Context(), ref, platform)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +87,34 @@ func (l look) withParents() look {
 		}
 	}
 	return look{l.config, files}
+}
+
+// agreement is what the images that several builders make of one source have to agree on. Its first image, of each
+// platform, is the one that the others have to be like.
+type agreement struct {
+	filesOnly bool // configs may differ
+	mu        sync.Mutex
+	looks     map[string]look // by platform
+}
+
+// add compares an image with the first one; of that, first looks at more.
+func (a *agreement) add(t *testing.T, img v1.Image, platform string, first func()) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if want, ok := a.looks[platform]; ok {
+		if a.filesOnly {
+			want.sameFiles(t, lookInto(t, img).files)
+		} else {
+			want.same(t, img)
+		}
+		return
+	}
+	if a.looks == nil {
+		a.looks = map[string]look{}
+	}
+	a.looks[platform] = lookInto(t, img)
+	first()
 }
 
 // prints runs an image and looks at what it prints.
@@ -167,12 +195,11 @@ func holds(t *testing.T, img v1.Image, text string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := io.ReadAll(archive)
-		archive.Close()
-		if err != nil {
+		at, err := newSearch([]byte(text)).scan(archive)
+		if err := errors.Join(err, archive.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(data, []byte(text)) {
+		if at != "" {
 			return "layer"
 		}
 	}

@@ -72,16 +72,11 @@ func TestLayers(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "image.yaml"), []byte(x.spec), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			var want look
-			for _, name := range []string{"root", "remote"} {
-				img := pull(t, engineNamed(t, name).push(t, "layers:"+name, dir), amd64)
-				if want.config == "" {
-					want = lookInto(t, img)
-					prints(t, img, imagetest.RunOptions{Entrypoint: x.run}, x.want)
-				} else {
-					want.same(t, img)
-				}
-			}
+			var all agreement
+			enginesAtOnce(t, rootAndRemote(t), func(t *testing.T, e engine) {
+				img := pull(t, e.push(t, "layers:"+e.name, dir), amd64)
+				all.add(t, img, amd64, func() { prints(t, img, imagetest.RunOptions{Entrypoint: x.run}, x.want) })
+			})
 		})
 	}
 }

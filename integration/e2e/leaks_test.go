@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"archive/zip"
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
@@ -13,7 +12,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -56,82 +54,6 @@ func (m marker) forms() [][]byte {
 	return list
 }
 
-// search looks for the marker in what a reader gives, also in what it unpacks to, and shows the first place.
-func (m marker) search(r io.Reader) (string, error) {
-	in := bufio.NewReaderSize(r, 1<<16)
-	head, err := in.Peek(4)
-	if err != nil && err != io.EOF {
-		return "", err
-	}
-	packed := &bytes.Buffer{}
-	var unpack func(io.Reader) (io.Reader, error)
-	switch {
-	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
-		unpack = func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
-	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
-		unpack = func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r, zstd.WithDecoderConcurrency(1)) }
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
-		unpack = unzip
-	default:
-		return m.scan(in)
-	}
-	if where, err := m.scan(io.TeeReader(in, packed)); where != "" || err != nil {
-		return where, err
-	}
-	plain, err := unpack(packed)
-	if err != nil {
-		return "", nil // it only begins like one
-	}
-	where, err := m.search(plain)
-	if err != nil {
-		return where, nil // as far as it can be unpacked: an upload may have been broken off
-	}
-	return where, nil
-}
-
-// unzip is all files of an archive, one after the other.
-func unzip(r io.Reader) (io.Reader, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		return nil, err
-	}
-	var all []io.Reader
-	for _, f := range archive.File {
-		file, err := f.Open()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, strings.NewReader(f.Name+"\n"), file)
-	}
-	return io.MultiReader(all...), nil
-}
-
-// scan looks for the marker in the bytes as they are.
-func (m marker) scan(r io.Reader) (string, error) {
-	const around = 100 // bytes that are shown, and more than any form has
-	forms, window := m.forms(), make([]byte, 0, 1<<20)
-	for {
-		n, err := io.ReadFull(r, window[len(window):cap(window)])
-		window = window[:len(window)+n]
-		for _, form := range forms {
-			if at := bytes.Index(window, form); at >= 0 {
-				return fmt.Sprintf("%q", window[max(0, at-around):min(len(window), at+len(form)+around)]), nil
-			}
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return "", nil
-		}
-		if err != nil {
-			return "", err
-		}
-		window = window[:copy(window, window[len(window)-around:])]
-	}
-}
-
 // leak is a place where the marker is.
 type leak struct{ where, text string }
 
@@ -140,8 +62,9 @@ func (l leak) String() string { return l.where + ": " + l.text }
 // inText looks for the marker in what a program printed, line by line.
 func (m marker) inText(t *testing.T, what, text string) (found []leak) {
 	t.Helper()
+	search := newSearch(m.forms()...)
 	for line := range strings.Lines(text) {
-		where, err := m.search(strings.NewReader(line))
+		where, err := search.unpacked(strings.NewReader(line))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +79,7 @@ func (m marker) inText(t *testing.T, what, text string) (found []leak) {
 // themselves wrote, below the folders of skip, does not count.
 func (m marker) inFiles(t *testing.T, dir string, since time.Time, skip ...string) (found []leak) {
 	t.Helper()
-	files := 0
+	files, search := 0, newSearch(m.forms()...)
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -177,7 +100,7 @@ func (m marker) inFiles(t *testing.T, dir string, since time.Time, skip ...strin
 			return ignoreMissing(err)
 		}
 		defer f.Close()
-		where, err := m.search(f)
+		where, err := search.unpacked(f)
 		if where != "" {
 			found = append(found, leak{name, where})
 		}
@@ -264,10 +187,10 @@ func (g guarded) dockerConfig() string {
 
 func packageHost() string { return strings.TrimPrefix(shared.env.Sites.Open.URL, "http://") }
 
-// plant makes a garden: proxies, package indexes, registries and files, all with passwords.
-func plant(t *testing.T, e engine) *garden {
+// plant makes a garden: proxies, package indexes, registries and files, all with passwords that have the marker.
+func plant(t *testing.T, e engine, marker marker) *garden {
 	t.Helper()
-	g := &garden{engine: e.fresh(t), marker: newMarker(), shown: newMarker(), begin: time.Now(), plants: folder(t), out: folder(t)}
+	g := &garden{engine: e.fresh(t), marker: marker, shown: newMarker(), begin: time.Now(), plants: folder(t), out: folder(t)}
 	g.index = guard(t, packageHost(), g.marker.canary("index"))
 	login := func(kind string) string {
 		return "http://ibuild:" + url.QueryEscape(g.marker.canary(kind)) + "@127.0.0.1:9"
@@ -321,23 +244,26 @@ func (g *garden) source(t *testing.T, list ...string) string {
 	return dir
 }
 
-// nowhere searches all that was written since the garden was planted: images and uploads in the registry, the folders
-// of both engines with their databases and cache mounts, ibuild's cache, outputs, logs and temporary files.
-func (g *garden) nowhere(t *testing.T) {
-	t.Helper()
-	for _, l := range g.marker.inFiles(t, shared.env.Dir, g.begin, g.plants) {
-		t.Errorf("a canary is in %s", l)
-	}
-}
-
-// eachGarden has one with the in-process engine and one with the rootless daemon.
+// eachGarden has one with the in-process engine and one with the rootless daemon, side by side, and then searches all
+// that was written since they were planted: images and uploads in the registry, the folders of both engines with their
+// databases and cache mounts, ibuild's cache, outputs, logs and temporary files.
 func eachGarden(t *testing.T, test func(t *testing.T, g *garden)) {
-	for _, name := range []string{"root", "remote"} {
-		t.Run(name, func(t *testing.T) {
-			g := plant(t, engineNamed(t, name))
-			test(t, g)
-			g.nowhere(t)
-		})
+	var gardens []*garden
+	begin, marker, skip := time.Now(), newMarker(), []string{shared.imagesDir()}
+	for _, e := range rootAndRemote(t) {
+		g := plant(t, e, marker)
+		gardens, skip = append(gardens, g), append(skip, g.plants)
+	}
+	t.Run("with", func(t *testing.T) {
+		for _, g := range gardens {
+			t.Run(g.name, func(t *testing.T) {
+				t.Parallel()
+				test(t, g)
+			})
+		}
+	})
+	for _, l := range marker.inFiles(t, shared.env.Dir, begin, skip...) {
+		t.Errorf("a canary is in %s", l)
 	}
 }
 
@@ -370,12 +296,12 @@ func TestSearch(t *testing.T) {
 		"gzip": zipped.String(), "zstd": packed.String(), "zip": unzipped.String(),
 		"between two windows": strings.Repeat("x", 1<<20-10) + secret,
 	} {
-		if found, err := m.search(strings.NewReader(text)); found == "" || err != nil {
+		if found, err := newSearch(m.forms()...).unpacked(strings.NewReader(text)); found == "" || err != nil {
 			t.Errorf("%s: not found, %v", what, err)
 		}
 	}
 	for _, text := range []string{"", "canary", newMarker().canary("x"), "\x1f\x8b broken", strings.Repeat("x", 3<<20)} {
-		if found, err := m.search(strings.NewReader(text)); found != "" || err != nil {
+		if found, err := newSearch(m.forms()...).unpacked(strings.NewReader(text)); found != "" || err != nil {
 			t.Errorf("found %s, %v", found, err)
 		}
 	}

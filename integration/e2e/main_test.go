@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ibuild/ibuild/integration/imagetest"
 	"github.com/ibuild/ibuild/integration/testenv"
 )
 
@@ -20,6 +21,7 @@ type house struct {
 	ibuild   string // the program
 	buildctl string
 	examples string // a copy of the examples that all users can read
+	images   *imagetest.Store
 }
 
 var shared house
@@ -66,9 +68,15 @@ func (h *house) prepare(ctx context.Context, env *testenv.Env) (err error) {
 	if h.buildctl, err = env.Tool(ctx, "buildctl"); err != nil {
 		return err
 	}
+	if h.images, err = imagetest.Open(h.imagesDir()); err != nil {
+		return err
+	}
 	h.examples = filepath.Join(env.Dir, "examples")
 	return copyTree("../../examples", h.examples)
 }
+
+// imagesDir has what the tests themselves know of images; no program writes there.
+func (h *house) imagesDir() string { return filepath.Join(h.env.Dir, "images") }
 
 // buildProgram builds the command as it is in this checkout, where all users can run it.
 func buildProgram(ctx context.Context, env *testenv.Env) (string, error) {

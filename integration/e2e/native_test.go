@@ -46,18 +46,22 @@ func TestNativePython(t *testing.T) {
 			"--secret", "id=UV_EXCLUDE_NEWER,src=" + filepath.Join(dir, "secret")}, flags...)
 		return e.ibuild(t, append(args, dir)...), pull(t, ref, arm64)
 	}
-	o, emulated := build(t, engineNamed(t, "root").fresh(t), "--emulate")
-	if strings.Contains(o.stderr, "natively") {
-		t.Errorf("emulation was asked for:\n%s", o.stderr)
-	}
-	want := lookInto(t, emulated)
-	ofPlatform(t, emulated, elf.EM_AARCH64, 3)
-	eachEngine(t, func(t *testing.T, e engine) {
+	var all agreement
+	t.Run("emulated", func(t *testing.T) {
+		t.Parallel()
+		o, img := build(t, engineNamed(t, "root").fresh(t), "--emulate")
+		if strings.Contains(o.stderr, "natively") {
+			t.Errorf("emulation was asked for:\n%s", o.stderr)
+		}
+		all.add(t, img, arm64, func() {})
+		ofPlatform(t, img, elf.EM_AARCH64, 3)
+	})
+	enginesAtOnce(t, engines(t), func(t *testing.T, e engine) {
 		o, img := build(t, e.fresh(t))
 		if n := strings.Count(o.stderr, ", natively\n"); n < 5 || strings.Contains(o.stderr, "with emulation") {
 			t.Errorf("%d lines are about native steps:\n%s", n, o.stderr)
 		}
-		want.same(t, img)
+		all.add(t, img, arm64, func() {})
 		ofPlatform(t, img, elf.EM_AARCH64, 3)
 		if e.name == "root" {
 			prints(t, img, noOptions, "aarch64 2.2.6 13.9.4 True 6\n")
@@ -68,14 +72,16 @@ func TestNativePython(t *testing.T) {
 
 // TestNativeScripts builds scripts, with and without a lock, natively and emulated: config and files are the same.
 func TestNativeScripts(t *testing.T) {
-	e := engineNamed(t, "root")
 	dir := example(t, "scripts")
 	for _, name := range []string{"fit.py", "locked.py"} {
-		script := filepath.Join(dir, name)
-		native := pull(t, e.fresh(t).push(t, "native/scripts:native-"+name, "--platform", arm64, script), arm64)
-		emulated := pull(t, e.fresh(t).push(t, "native/scripts:emulated-"+name, "--platform", arm64, "--emulate", script), arm64)
-		lookInto(t, emulated).same(t, native)
-		ofPlatform(t, native, elf.EM_AARCH64, 0)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, script := engineNamed(t, "root"), filepath.Join(dir, name)
+			native := pull(t, e.fresh(t).push(t, "native/scripts:native-"+name, "--platform", arm64, script), arm64)
+			emulated := pull(t, e.fresh(t).push(t, "native/scripts:emulated-"+name, "--platform", arm64, "--emulate", script), arm64)
+			lookInto(t, emulated).same(t, native)
+			ofPlatform(t, native, elf.EM_AARCH64, 0)
+		})
 	}
 }
 
@@ -154,33 +160,30 @@ var shebang = regexp.MustCompile(`^#! *(\S+)`)
 // virtual environment, of which there are at least so many, find their interpreter.
 func ofPlatform(t *testing.T, img v1.Image, machine elf.Machine, consoleScripts int) {
 	t.Helper()
-	root := filepath.Join(folder(t), "root")
-	if err := imagetest.Unpack(t.Context(), img, root); err != nil {
-		t.Fatal(err)
-	}
-	programs, scripts := 0, 0
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+	programs, scripts, interpreter := 0, 0, ""
+	err := imagetest.View(t.Context(), img, func(root string) error {
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			name := strings.TrimPrefix(p, root)
+			head, err := firstBytes(p)
+			switch m := shebang.FindSubmatch(head); {
+			case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
+				programs++
+				madeFor(t, p, name, machine)
+			case m != nil && strings.HasPrefix(name, "/opt/venv/bin/"):
+				if scripts++; string(m[1]) != "/opt/venv/bin/python" {
+					t.Errorf("%s is run by %s", name, m[1])
+				}
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		name, head := strings.TrimPrefix(p, root), firstBytes(t, p)
-		switch m := shebang.FindSubmatch(head); {
-		case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-			f, err := elf.Open(p)
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-				return nil
-			}
-			defer f.Close()
-			if programs++; f.Machine != machine {
-				t.Errorf("%s is for %s", name, f.Machine)
-			}
-		case m != nil && strings.HasPrefix(name, "/opt/venv/bin/"):
-			if scripts++; string(m[1]) != "/opt/venv/bin/python" {
-				t.Errorf("%s is run by %s", name, m[1])
-			}
-		}
-		return nil
+		interpreter, err = os.Readlink(filepath.Join(root, "opt/venv/bin/python"))
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -188,22 +191,35 @@ func ofPlatform(t *testing.T, img v1.Image, machine elf.Machine, consoleScripts 
 	if programs < 100 || scripts < consoleScripts {
 		t.Errorf("%d programs and libraries, %d console scripts", programs, scripts)
 	}
-	if to, err := os.Readlink(filepath.Join(root, "opt/venv/bin/python")); err != nil || to != "/usr/local/bin/python3" && to != "/usr/local/bin/python3.11" {
-		t.Errorf("the interpreter is %q, %v", to, err)
+	if interpreter != "/usr/local/bin/python3" && interpreter != "/usr/local/bin/python3.11" {
+		t.Errorf("the interpreter is %q", interpreter)
 	}
 }
 
-func firstBytes(t *testing.T, name string) []byte {
+// madeFor looks at what machine a program or library is for.
+func madeFor(t *testing.T, file, name string, machine elf.Machine) {
 	t.Helper()
+	f, err := elf.Open(file)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	defer f.Close()
+	if f.Machine != machine {
+		t.Errorf("%s is for %s", name, f.Machine)
+	}
+}
+
+func firstBytes(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer f.Close()
 	head := make([]byte, 256)
 	n, err := io.ReadFull(f, head)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		t.Fatal(err)
+	if err == io.ErrUnexpectedEOF || err == io.EOF {
+		err = nil
 	}
-	return head[:n]
+	return head[:n], err
 }

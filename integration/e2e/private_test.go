@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"debug/elf"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -80,15 +81,17 @@ default = true
 // uvLock is the lock of a project, made by the uv that locks for everybody.
 func uvLock(t *testing.T, project string) string {
 	t.Helper()
-	root := filepath.Join(folder(t), "uv")
-	if err := imagetest.Unpack(t.Context(), pull(t, shared.env.Registry.Ref("astral-sh/uv:0.13.9"), amd64), root); err != nil {
-		t.Fatal(err)
-	}
 	site, dir := shared.env.Sites.Private, files(t, "pyproject.toml", project)
-	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "uv"), "lock", "--no-cache", "--directory", dir)
-	cmd.Env = append(cmd.Environ(), "HOME="+dir, "UV_INDEX_COMPANY_USERNAME="+site.User, "UV_INDEX_COMPANY_PASSWORD="+site.Password)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("uv lock: %v\n%s", err, out)
+	err := imagetest.View(t.Context(), pull(t, shared.env.Registry.Ref("astral-sh/uv:0.13.9"), amd64), func(root string) error {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(root, "uv"), "lock", "--no-cache", "--directory", dir)
+		cmd.Env = append(cmd.Environ(), "HOME="+dir, "UV_INDEX_COMPANY_USERNAME="+site.User, "UV_INDEX_COMPANY_PASSWORD="+site.Password)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("uv lock: %w\n%s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return read(t, filepath.Join(dir, "uv.lock"))
 }

@@ -3,5 +3,6 @@
 // run.
 //
 // It reads images with go-containerregistry and unpacks them with containerd,
-// not with code of ibuild, so that ibuild is not checked against itself.
+// not with code of ibuild, so that ibuild is not checked against itself. A
+// Store is for those who look at many images: it reads each layer once.
 package imagetest

@@ -55,49 +55,94 @@ func Files(img v1.Image) ([]File, error) {
 	}
 	t := tree{}
 	for i, layer := range layers {
-		if err := t.applyLayer(layer); err != nil {
+		changes, err := changesOf(layer)
+		if err == nil {
+			err = t.apply(changes)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i, err)
 		}
 	}
 	return t.list(), nil
 }
 
-// tree maps paths to files; hard links are several paths to one file.
-type tree map[string]*File
-
-func (t tree) applyLayer(layer v1.Layer) error {
-	archive, err := layer.Uncompressed()
-	if err != nil {
-		return err
+// ArchiveFiles lists what is in an archive of a root file system, as Files does
+// for an image.
+func ArchiveFiles(archive io.Reader) ([]File, error) {
+	changes, err := list(archive)
+	t := tree{}
+	if err == nil {
+		err = t.apply(changes)
 	}
-	defer archive.Close()
-	return t.apply(archive)
+	return t.list(), err
 }
 
-// apply puts a layer's archive on top of the tree.
-func (t tree) apply(archive io.Reader) error {
+// change is an entry of a layer's archive. It is never changed itself: a store
+// has one for all images.
+type change struct {
+	name string
+	link string // the name of the file that this one is a hard link to
+	file *File  // without a path; nil for a hard link
+}
+
+func changesOf(layer v1.Layer) ([]*change, error) {
+	if l, ok := layer.(*storedLayer); ok {
+		c, err := l.content()
+		if err != nil {
+			return nil, err
+		}
+		return c.changes, nil
+	}
+	archive, err := layer.Uncompressed()
+	if err != nil {
+		return nil, err
+	}
+	defer archive.Close()
+	return list(archive)
+}
+
+// list reads a layer's archive.
+func list(archive io.Reader) ([]*change, error) {
 	reader := tar.NewReader(archive)
-	own := map[string]bool{} // an opaque folder keeps what its own layer brings
+	var changes []*change
 	for {
 		h, err := reader.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return changes, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		place, err := t.resolve(h.Name)
+		c := &change{name: h.Name}
+		if h.Typeflag == tar.TypeLink {
+			c.link = h.Linkname
+		} else if c.file, err = newFile(h, reader); err != nil {
+			return nil, fmt.Errorf("%s: %w", h.Name, err)
+		}
+		changes = append(changes, c)
+	}
+}
+
+// tree maps paths to files; hard links are several paths to one file.
+type tree map[string]*File
+
+// apply puts a layer on top of the tree.
+func (t tree) apply(changes []*change) error {
+	own := map[string]bool{} // an opaque folder keeps what its own layer brings
+	for _, c := range changes {
+		place, err := t.resolve(c.name)
 		if err != nil {
 			return err
 		}
 		if t.whiteout(place, own) || place == "" {
 			continue
 		}
-		if err := t.put(place, h, reader); err != nil {
-			return fmt.Errorf("%s: %w", h.Name, err)
+		if err := t.put(place, c); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		own[place] = true
 	}
+	return nil
 }
 
 // resolve cleans a name and follows symlinks in its parents, as unpacking
@@ -176,28 +221,25 @@ func inside(path, dir string) bool { return dir == "" || strings.HasPrefix(path,
 
 // put adds an entry in place of what was there; only a folder on a folder
 // leaves the contents.
-func (t tree) put(place string, h *tar.Header, body io.Reader) error {
-	if h.Typeflag == tar.TypeLink {
-		target, err := t.resolve(h.Linkname)
+func (t tree) put(place string, c *change) error {
+	if c.file == nil {
+		target, err := t.resolve(c.link)
 		if err != nil {
 			return err
 		}
 		f := t[target]
 		if f == nil {
-			return fmt.Errorf("hard link to %s, which is not there", h.Linkname)
+			return fmt.Errorf("hard link to %s, which is not there", c.link)
 		}
 		t.remove(place)
 		t[place] = f
 		return nil
 	}
-	f, err := newFile(h, body)
-	if err != nil {
-		return err
-	}
+	f := *c.file // a file of its own, even if a layer is there twice
 	if old := t[place]; old != nil && !(old.Type == "dir" && f.Type == "dir") {
 		t.remove(place)
 	}
-	t[place] = f
+	t[place] = &f
 	return nil
 }
 

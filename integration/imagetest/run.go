@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,21 +41,26 @@ type Result struct {
 
 // Run unpacks an image and runs it with runc by its own config, on the host's
 // network, until it ends. It needs root. An exit code other than 0 is no error.
-func Run(ctx context.Context, img v1.Image, o RunOptions) (_ Result, err error) {
+func Run(ctx context.Context, img v1.Image, o RunOptions) (result Result, err error) {
 	dir, err := os.MkdirTemp("", "ibuild-run-")
 	if err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	rootfs := filepath.Join(dir, "rootfs")
-	if err := Unpack(ctx, img, rootfs); err != nil {
-		return Result{}, err
-	}
+	err = viewIn(ctx, dir, img, func(root string) (err error) {
+		result, err = runOn(ctx, dir, root, img, o)
+		return err
+	})
+	return result, err
+}
+
+// runOn runs an image that is unpacked in root, with the bundle in dir.
+func runOn(ctx context.Context, dir, root string, img v1.Image, o RunOptions) (Result, error) {
 	file, err := img.ConfigFile()
 	if err != nil {
 		return Result{}, err
 	}
-	spec, err := runtimeSpec(ctx, rootfs, file, o)
+	spec, err := runtimeSpec(ctx, root, file, o)
 	if err != nil {
 		return Result{}, err
 	}
@@ -80,15 +86,28 @@ func Unpack(ctx context.Context, img v1.Image, root string) error {
 	}
 	for i, layer := range layers {
 		content, err := layer.Uncompressed()
-		if err != nil {
-			return fmt.Errorf("layer %d: %w", i, err)
+		if err == nil {
+			err = apply(ctx, root, content)
 		}
-		_, err = archive.Apply(ctx, root, content)
-		if err := errors.Join(err, content.Close()); err != nil {
+		if err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
 	}
 	return nil
+}
+
+func applyFile(ctx context.Context, root, name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return apply(ctx, root, file)
+}
+
+// apply unpacks an archive on top of what is in root, and closes it.
+func apply(ctx context.Context, root string, content io.ReadCloser) error {
+	_, err := archive.Apply(ctx, root, content)
+	return errors.Join(err, content.Close())
 }
 
 // runtimeSpec turns an image's config into what runc reads.
