@@ -33,7 +33,7 @@ func badInputs() []badInput {
 		{name: "folder with nothing to build", files: []string{"readme.txt", "x"}, args: []string{"FOLDER"}, code: 2, want: []string{"Dockerfile", "image.yaml", "-f"}},
 		{name: "folder with two", files: []string{"Dockerfile", "FROM busybox\n", "image.yaml", "base_image: busybox\n"}, args: []string{"FOLDER"},
 			code: 2, want: []string{"Dockerfile and image.yaml", "-f"}},
-		{name: "source that is nowhere said", args: nil, code: 2, want: []string{"missing", "--help"}},
+		{name: "source that is nowhere said", args: nil, code: 2, want: []string{"missing", "write ibuild build"}},
 		{name: "script without header", files: []string{"train.py", "print('hello')\n"}, args: []string{"FOLDER/train.py"},
 			code: 2, want: []string{"train.py", "# /// script", "# dependencies"}},
 		{name: "script with an unclosed header", files: []string{"train.py", script + "print()\n"}, args: []string{"FOLDER/train.py"},
