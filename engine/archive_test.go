@@ -54,10 +54,13 @@ func (f *fixture) knowLocally(req Request, tree ...string) *environment {
 	} else {
 		keep(img.(v1.Image))
 	}
-	e.desc = root
-	f.facts(e, tree...)
-	b := &build{Engine: f.engine, req: req}
-	b.remember("local", e.id, e.rec, root, "")
+	f.made(e, []string{localEnv}, root.Digest)
+	for _, i := range e.rec.Images {
+		known := listing(tree...)
+		e.facts[i.ID] = &known
+	}
+	b := f.start(req)
+	check(f.t, b.keepEnvironment(f.t.Context(), e))
 	return e
 }
 
@@ -175,7 +178,7 @@ func TestAttributesOfArchives(t *testing.T) {
 
 // Every entry of the cache can be lost without harm.
 func TestLostBlobs(t *testing.T) {
-	for _, what := range []string{"layer", "config", "manifest"} {
+	for _, what := range []string{"layer", "config", "manifest", "index", "facts"} {
 		t.Run(what, func(t *testing.T) {
 			f := newFixture(t)
 			f.base()
@@ -185,11 +188,15 @@ func TestLostBlobs(t *testing.T) {
 			if !ok {
 				t.Fatal("nothing is remembered")
 			}
-			data, err := f.cache.ReadBlob(r.Descriptor.Digest, 1<<20)
+			image := e.images[e.rec.Images[0].ID].Manifest.Digest
+			data, err := f.cache.ReadBlob(image, 1<<20)
+			check(t, err)
+			kept, err := e.document()
 			check(t, err)
 			m, err := v1.ParseManifest(strings.NewReader(string(data)))
 			check(t, err)
-			lost := map[string]string{"layer": m.Layers[0].Digest.Hex, "config": m.Config.Digest.Hex, "manifest": r.Descriptor.Digest.Encoded()}[what]
+			lost := map[string]string{"layer": m.Layers[0].Digest.Hex, "config": m.Config.Digest.Hex, "manifest": image.Encoded(),
+				"index": r.Descriptor.Digest.Encoded(), "facts": kept.Blobs[1].Digest.Encoded()}[what]
 			check(t, os.Remove(filepath.Join(f.cache.Dir(), "blobs/sha256", lost)))
 			f.needs(req, "a local environment image that lost its "+what)
 			if _, err := os.Stat(file); err == nil {

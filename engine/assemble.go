@@ -4,31 +4,11 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/distribution/reference"
-	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
-	"github.com/moby/buildkit/client"
-	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// localEnv is the name that environment images have which are in the local store only.
-const localEnv = "ibuild.local/environment"
-
-// environment is an image that code is put on.
-type environment struct {
-	rec   *llb.Recording
-	id    digest.Digest
-	code  []llb.Step
-	img   *llb.Image
-	facts map[string]*Facts // by the platform's ID
-	desc  ocispecs.Descriptor
-}
 
 // assemble puts the code on the environment image, which a builder makes if it is not there. A
 // *needsBuilder error says that this cannot be done without a builder.
@@ -41,201 +21,58 @@ func (b *build) assemble(ctx context.Context, env *llb.Image, code []llb.Step) (
 	if err != nil {
 		return nil, err
 	}
-	e := &environment{rec: rec, img: env, code: code, facts: map[string]*Facts{}, id: digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
+	e := newEnvironment(rec, env, code, graph)
 	layers, err := b.knownEnvironment(ctx, e)
 	var needs *needsBuilder
-	if errors.As(err, &needs) && !needs.unknown {
+	if err != nil && !(errors.As(err, &needs) && needs.unknown) {
 		return nil, err
 	}
-	res := &Result{How: HowAssembled}
-	if err != nil || layers == nil {
-		if err := b.solveEnvironment(ctx, e); err != nil {
+	if layers == nil {
+		if err := b.askForEnvironment(ctx, e); err != nil {
 			return nil, err
 		}
 		if layers, err = e.layers(ctx); err != nil {
 			return nil, err
 		}
-	} else {
-		b.Progress.Known("environment image is known: " + e.desc.Digest.String())
 	}
+	res := &Result{How: HowAssembled}
 	return res, b.putTogether(ctx, e, layers, res)
 }
 
 // knownEnvironment finds the environment image where the result goes, and lays the code out on it. No
 // layers and no error say that it is not there.
 func (b *build) knownEnvironment(ctx context.Context, e *environment) (map[string][]codeLayer, error) {
-	if b.req.Force || !b.findEnvironment(ctx, e) {
+	if b.req.Force {
 		return nil, nil
 	}
-	for _, img := range e.rec.Images {
-		f, ok := cache.Facts[Facts](b.Cache).Get(e.factsKey(img))
-		if !ok {
-			return nil, nil
-		}
-		e.facts[img.ID] = &f
+	if b.findEnvironment(ctx, e); !e.found() {
+		return nil, nil
 	}
-	return e.layers(ctx)
+	layers, err := e.layers(ctx)
+	if err == nil {
+		b.Progress.Known("environment image is known: " + e.images[e.rec.Images[0].ID].Manifest.Digest.String())
+	}
+	return layers, err
 }
 
-// findEnvironment looks the environment image up wherever the result goes. It has to be the same one in
-// all of these places.
-func (b *build) findEnvironment(ctx context.Context, e *environment) bool {
-	for _, repo := range b.req.Outputs.repositories() {
-		d, err := b.Registry.Head(ctx, repo+":"+e.tag())
-		if err != nil || e.desc.Digest != "" && d.Digest != e.desc.Digest {
-			return false
-		}
-		e.desc = d
-	}
-	if len(b.req.Outputs.Exports) > 0 {
-		r, ok := cache.Results(b.Cache).Get("local " + e.id.String())
-		if !ok || e.desc.Digest != "" && r.Descriptor.Digest != e.desc.Digest || !b.wholeLocally(ctx, r.Descriptor) {
-			return false
-		}
-		e.desc = r.Descriptor
-	}
-	return e.desc.Digest != ""
-}
-
-// wholeLocally says whether the local store has an image with all that it names.
-func (b *build) wholeLocally(ctx context.Context, desc ocispecs.Descriptor) bool {
-	store, err := b.Cache.Content()
-	if err != nil {
-		return false
-	}
-	whole := true
-	err = images.Walk(ctx, images.HandlerFunc(func(ctx context.Context, d ocispecs.Descriptor) ([]ocispecs.Descriptor, error) {
-		if !b.Cache.HasBlob(d) {
-			whole = false
-			return nil, images.ErrStopHandler
-		}
-		return images.Children(ctx, store, d)
-	}), desc)
-	return err == nil && whole
-}
-
-func (e *environment) tag() string { return "ibuild-env-" + e.id.Encoded()[:32] }
-
-// factsKey names the image itself: two builds of one definition may make different trees.
-func (e *environment) factsKey(img llb.RecordedImage) string {
-	return "tree/2 " + e.desc.Digest.String() + " " + img.ID
-}
-
-// layers lays the code out on every platform of the environment.
-func (e *environment) layers(ctx context.Context) (map[string][]codeLayer, error) {
-	out := map[string][]codeLayer{}
-	for _, img := range e.rec.Images {
-		config, err := llb.ParseConfig(img.Config, img.Platform)
-		if err != nil {
-			return nil, err
-		}
-		tree := &codeTree{facts: e.facts[img.ID], added: map[string]Kind{}}
-		if out[img.ID], err = tree.layers(ctx, e.img, e.code, config); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// solveEnvironment has the builder make the environment image, learns the facts about its tree, and puts
-// it where the result goes.
-func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
-	var mu sync.Mutex
-	look := func(ctx context.Context, img llb.RecordedImage, ref gateway.Reference) error {
-		config, err := llb.ParseConfig(img.Config, img.Platform)
-		if err != nil {
+// askForEnvironment has a builder look into the environment that is there, or make it.
+func (b *build) askForEnvironment(ctx context.Context, e *environment) error {
+	if e.found() && !e.in(localEnv) {
+		err := b.learn(ctx, e)
+		if err == nil || ctx.Err() != nil || b.openErr != nil || errors.Is(err, errOtherPlatform) {
 			return err
 		}
-		paths, err := codePaths(ctx, e.img, e.code, config)
-		if err != nil {
-			return err
-		}
-		f := &Facts{}
-		if err := f.look(ctx, ref, paths); err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		e.facts[img.ID] = f
-		return nil
+		b.Progress.Known("the builder cannot look into the environment image, so it makes it again: " + err.Error())
 	}
-	exports, err := b.environmentExports()
-	if err != nil {
-		return err
-	}
-	before, err := e.rec.Stamp(ctx)
-	if err != nil {
-		return err
-	}
-	resp, err := nativeFirst(ctx, b, e.img, e.rec, func(rec *llb.Recording) (map[string]string, error) {
-		return b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, look) }, platformAttrs(rec), exports)
-	})
-	if err != nil {
-		return err
-	}
-	if e.desc, err = descriptor(resp); err != nil {
-		return err
-	}
-	if after, err := e.rec.Stamp(ctx); err != nil || after != before {
-		return err // its name would not be true: files that it was made of have changed
-	}
-	return b.keepEnvironment(ctx, e)
-}
-
-func (b *build) environmentExports() ([]client.ExportEntry, error) {
-	o := &build{Engine: b.Engine, req: b.req}
-	o.req.Outputs.Exports = nil
-	out, err := o.openOutputs()
-	if err != nil {
-		return nil, err
-	}
-	if len(b.req.Outputs.Exports) > 0 {
-		store, err := b.Cache.Content()
-		if err != nil {
-			return nil, err
-		}
-		out.entries = append(out.entries, client.ExportEntry{Type: client.ExporterOCI, OutputStore: store, Attrs: map[string]string{"tar": "false", "oci-mediatypes": "true"}})
-	}
-	return out.entries, nil
-}
-
-// keepEnvironment tags the environment image in its repositories, so that the registry keeps it and the
-// next build finds it, and remembers the facts.
-func (b *build) keepEnvironment(ctx context.Context, e *environment) error {
-	for _, repo := range b.req.Outputs.repositories() {
-		named, err := reference.ParseNormalizedNamed(repo)
-		if err != nil {
-			return err
-		}
-		name, err := reference.WithTag(named, e.tag())
-		if err != nil {
-			return err
-		}
-		if err := b.Progress.Step("keep the environment as "+reference.FamiliarString(name), func() error { return b.tag(ctx, name, e.desc) }); err != nil {
-			return err
-		}
-	}
-	facts := map[string]Facts{}
-	for _, img := range e.rec.Images {
-		facts[e.factsKey(img)] = *e.facts[img.ID]
-	}
-	_ = cache.Facts[Facts](b.Cache).PutAll(facts) // lost facts cost a visit to the builder
-	if len(b.req.Outputs.Exports) > 0 {
-		b.remember("local", e.id, e.rec, e.desc, "")
-	}
-	return nil
+	return b.solveEnvironment(ctx, e)
 }
 
 // putTogether makes the image out of the environment and the code layers and brings it to the outputs.
 func (b *build) putTogether(ctx context.Context, e *environment, layers map[string][]codeLayer, res *Result) error {
-	repo := localEnv
-	if repos := b.req.Outputs.repositories(); len(repos) > 0 {
-		repo = repos[0]
-	}
-	a := &assembly{build: b, env: e, repo: repo}
+	a := &assembly{build: b, env: e}
 	err := b.Progress.Step("put the code on the environment image", func() error {
 		for _, img := range e.rec.Images {
-			if err := a.add(ctx, img, layers[img.ID]); err != nil {
+			if err := a.add(ctx, e.images[img.ID], layers[img.ID]); err != nil {
 				return err
 			}
 		}
@@ -256,34 +93,18 @@ func (b *build) putTogether(ctx context.Context, e *environment, layers map[stri
 type assembly struct {
 	*build
 	env    *environment
-	repo   string // where the environment can be read from
 	images []registry.Assembled
 	blobs  []registry.Blob
 	root   registry.Content
 }
 
-func (a *assembly) add(ctx context.Context, img llb.RecordedImage, layers []codeLayer) error {
-	base, err := a.Registry.Resolve(ctx, byDigest(a.repo, a.env.desc.Digest), img.Platform)
+func (a *assembly) add(ctx context.Context, base registry.Image, layers []codeLayer) error {
+	list, err := a.layersOf(ctx, base, layers)
 	if err != nil {
 		return err
 	}
-	store, err := a.Cache.Content()
-	if err != nil {
-		return err
-	}
-	var list []registry.Layer
-	for _, l := range layers {
-		if len(l.entries) == 0 {
-			continue
-		}
-		layer, err := registry.BuildLayer(ctx, store, l.entries, registry.LayerOptions{
-			ModTime: llb.CodeTime(a.req.Options.Epoch), CreatedBy: llb.Title(l.step),
-		})
-		if err != nil {
-			return err
-		}
-		list = append(list, layer)
-		a.blobs = append(a.blobs, registry.Blob{Descriptor: layer.Descriptor})
+	for _, l := range list {
+		a.blobs = append(a.blobs, registry.Blob{Descriptor: l.Descriptor})
 	}
 	opts := registry.AssembleOptions{Edit: func(c *registry.Config) error {
 		config := llb.EditConfig(c)
@@ -362,6 +183,13 @@ func (a *assembly) deliver(ctx context.Context, res *Result) error {
 	}
 	for _, repo := range a.req.Outputs.repositories() {
 		up := registry.Upload{Repository: repo, Blobs: a.blobs, Manifests: a.manifests()}
+		if !a.env.in(repo) {
+			below, err := a.baseLayers()
+			if err != nil {
+				return err
+			}
+			up.Blobs = append(below, a.blobs...)
+		}
 		for _, n := range a.req.Outputs.Names {
 			if n.Name() == repo {
 				up.Tags = append(up.Tags, n.String())
@@ -373,6 +201,19 @@ func (a *assembly) deliver(ctx context.Context, res *Result) error {
 		res.Names = append(res.Names, up.Tags...)
 	}
 	return files.commit()
+}
+
+// baseLayers are the layers of the environment, for a repository that does not have it.
+func (a *assembly) baseLayers() ([]registry.Blob, error) {
+	var list []registry.Blob
+	for _, img := range a.env.rec.Images {
+		layers, err := a.env.images[img.ID].Layers(a.env.repos[0])
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, layers...)
+	}
+	return list, nil
 }
 
 func (a *assembly) archive(ctx context.Context, files *outputs, e Export) error {

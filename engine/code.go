@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/ibuild/ibuild/llb"
@@ -16,237 +15,142 @@ import (
 	fstypes "github.com/tonistiigi/fsutil/types"
 )
 
-// needsBuilder says why code cannot be put on an environment image in this process.
-type needsBuilder struct {
-	why     string
-	unknown bool // more facts may help
-}
-
-func (e *needsBuilder) Error() string { return e.why }
-
 // codeLayer is what one step puts into the image.
 type codeLayer struct {
 	step    llb.Step
 	entries []registry.Entry // none: the step changes the config only
 }
 
-// codeTree follows the file tree of an environment image while code is put on it.
-//
-// The rule (design.md 1.6): a layer never carries an entry for a folder that it did not create, because
-// unpacking would overwrite the folder's mode and owner, or replace a symbolic link of that name. Every
-// path is looked up in the facts, and what is not known there or is neither a folder nor a file is left
-// to the builder.
-type codeTree struct {
-	facts *Facts
-	added map[string]Kind
-}
-
-// codePaths lists where the code steps write, relative to the config's workdir as it moves along.
-func codePaths(ctx context.Context, img *llb.Image, code []llb.Step, config *llb.Config) ([]string, error) {
-	var list []string
-	err := eachCode(code, config, func(s llb.Step, dst string) error {
-		list = append(list, dst)
-		c, ok := s.(llb.Copy)
-		if !ok || !c.Dir {
-			return nil
-		}
-		return walk(ctx, img, c, func(rel string, st *fstypes.Stat, _ opener) error {
-			if fs.FileMode(st.Mode).IsDir() {
-				list = append(list, path.Join(dst, rel, "x")) // look into the folder, too
-			}
-			return nil
-		})
-	})
-	return list, err
-}
-
-// eachCode calls do for the steps that write files, with the absolute destination of each.
-func eachCode(code []llb.Step, config *llb.Config, do func(s llb.Step, dst string) error) error {
-	for _, s := range code {
-		dst := ""
-		switch s := s.(type) {
-		case llb.Copy:
-			dst = config.Abs(s.Dst)
-		case llb.WriteFile:
-			dst = config.Abs(s.Dst)
-		case llb.Workdir:
-			dst = config.Abs(s.Path)
-		}
-		if err := do(s, dst); err != nil {
-			return err
-		}
-		config.Apply(s, nil)
-	}
-	return nil
-}
-
-// layers turns code steps into layers. A *needsBuilder error says that the rule does not hold.
+// layers turns code steps into layers. A *needsBuilder error says that the rule does not hold. config is the
+// environment's; it changes as the steps say.
 func (t *codeTree) layers(ctx context.Context, img *llb.Image, code []llb.Step, config *llb.Config) ([]codeLayer, error) {
 	var out []codeLayer
-	err := eachCode(code, config, func(s llb.Step, dst string) error {
+	for _, s := range code {
 		l := codeLayer{step: s}
 		var err error
 		switch s := s.(type) {
 		case llb.Copy:
-			err = t.copy(ctx, img, s, dst, &l)
+			err = t.copy(ctx, img, s, config.Abs(s.Dst), &l)
 		case llb.WriteFile:
-			if err = t.folders(path.Dir(dst), 0, 0, &l); err == nil {
-				err = t.file(dst, entry(dst, s.Mode, 0, 0, s.Data), &l)
-			}
+			err = t.write(ctx, s, config.Abs(s.Dst), &l)
 		case llb.Workdir:
 			if config.Makes(s) {
-				err = t.folders(dst, 0, 0, &l)
+				err = t.mkdir(ctx, config.Abs(s.Path), owner{}, &l)
 			}
+		}
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, l)
-		return err
-	})
-	return out, err
+		config.Apply(s, nil)
+	}
+	return out, nil
 }
 
-func entry(dst string, mode uint32, uid, gid int, data []byte) registry.Entry {
-	if mode == 0 {
-		mode = 0o644
-	}
-	return registry.Entry{
-		Path: dst[1:], Mode: fs.FileMode(mode), UID: uid, GID: gid, Size: int64(len(data)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
-	}
-}
-
-func (t *codeTree) kind(p string) (Kind, error) {
-	for dir := p; ; dir = path.Dir(dir) {
-		if k, ok := t.added[dir]; ok {
-			if dir == p {
-				return k, nil
-			}
-			return Absent, nil // below a folder that code made, and not made by code
-		}
-		if dir == "/" {
-			break
-		}
-	}
-	k, known := t.facts.kind(p)
-	for _, dir := range t.facts.Large {
-		if !known && (dir == "/" || strings.HasPrefix(p, dir+"/")) {
-			return k, &needsBuilder{why: "the folder " + dir + " has too many entries to know them"}
-		}
-	}
-	if !known {
-		return k, &needsBuilder{"it is not known what " + p + " is in the environment image", true}
-	}
-	return k, nil
-}
-
-// folders makes a folder and its parents where they are missing, with one owner. Those that are there stay
-// as they are.
-func (t *codeTree) folders(dir string, uid, gid int, l *codeLayer) error {
-	if dir == "/" {
-		return nil
-	}
-	if err := t.folders(path.Dir(dir), uid, gid, l); err != nil {
-		return err
-	}
-	k, err := t.kind(dir)
-	if err != nil || k.folder() {
-		return err
-	}
-	return t.folder(dir, 0o755, uid, gid, l)
-}
-
-// folder makes a folder of the source. A builder gives the mode and owner of the source's folder to one
-// that is there already, below the destination: that is the same only for folders that have them.
-func (t *codeTree) folder(dir string, mode fs.FileMode, uid, gid int, l *codeLayer) error {
-	k, err := t.kind(dir)
-	e := registry.Entry{Path: dir[1:], Mode: fs.ModeDir | mode, UID: uid, GID: gid}
-	plain := mode == 0o755 && uid == 0 && gid == 0
-	switch {
-	case err != nil:
-		return err
-	case k == Folder && plain:
-		return nil
-	case k.folder() && t.added[dir] == "":
-		return &needsBuilder{why: "the folder " + dir + " of the environment image has a mode or owner of its own"}
-	case k != Absent && !k.folder():
-		return &needsBuilder{why: dir + " is in the environment image and not a folder"}
-	}
-	t.added[dir] = Own
-	if plain {
-		t.added[dir] = Folder
-	}
-	l.entries = append(l.entries, e)
-	return nil
-}
-
-func (t *codeTree) file(dst string, e registry.Entry, l *codeLayer) error {
-	k, err := t.kind(dst)
+// mkdir makes the folder that a path leads to, with its parents.
+func (t *codeTree) mkdir(ctx context.Context, p string, who owner, l *codeLayer) error {
+	dir, err := t.resolve(ctx, p)
 	if err != nil {
 		return err
 	}
-	if k != Absent && k != File {
-		return &needsBuilder{why: dst + " is in the environment image and not a file"}
-	}
-	t.added[dst] = File
-	l.entries = append(l.entries, e)
-	return nil
+	return t.folders(ctx, dir, who, l)
 }
 
+// write is a file of the definition itself: its folder is made, and a link in its place is followed.
+func (t *codeTree) write(ctx context.Context, s llb.WriteFile, dst string, l *codeLayer) error {
+	if err := t.mkdir(ctx, path.Dir(dst), owner{}, l); err != nil {
+		return err
+	}
+	to, err := t.resolve(ctx, dst)
+	if err != nil {
+		return err
+	}
+	parent, err := t.node(ctx, path.Dir(to))
+	if err == nil && parent.Kind != Folder {
+		err = &needsBuilder{why: dst + " is a link to " + to + " in the environment image, and there is no such folder"}
+	}
+	if err != nil {
+		return err
+	}
+	who, err := t.inherited(ctx, to, owner{})
+	if err != nil {
+		return err
+	}
+	e := registry.Entry{Mode: fs.FileMode(s.Mode).Perm(), UID: who.uid, GID: who.gid, Size: int64(len(s.Data))}
+	if s.Mode == 0 {
+		e.Mode = 0o644
+	}
+	e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(s.Data)), nil }
+	return t.file(ctx, to, e, l)
+}
+
+// copy is what BuildKit's copy does: the contents of a folder go into the one that the destination leads to; a
+// file goes where the destination leads to, or, if that is a folder, into it under its own name.
 func (t *codeTree) copy(ctx context.Context, img *llb.Image, s llb.Copy, dst string, l *codeLayer) error {
-	uid, gid, err := owner(s.Owner)
+	who, err := t.owner(ctx, s.Owner)
 	if err != nil {
 		return err
 	}
-	top := dst
 	if !s.Dir {
-		top = path.Dir(dst)
+		if err := t.mkdir(ctx, path.Dir(dst), who, l); err != nil {
+			return err
+		}
 	}
-	if err := t.folders(top, uid, gid, l); err != nil {
+	to, err := t.resolve(ctx, dst)
+	if err != nil {
 		return err
+	}
+	n, err := t.node(ctx, to)
+	if err != nil {
+		return err
+	}
+	top := to
+	if !s.Dir {
+		if n.Kind == Folder {
+			to = path.Join(to, path.Base(path.Join("/", s.Src)))
+		}
+		top = path.Dir(to)
+	}
+	if err := t.folders(ctx, top, who, l); err != nil {
+		return err
+	}
+	if s.Dir {
+		if err := t.peek(ctx, top); err != nil {
+			return err
+		}
 	}
 	return walk(ctx, img, s, func(rel string, st *fstypes.Stat, open opener) error {
-		to := path.Join(dst, rel)
-		mode := fs.FileMode(st.Mode)
-		e := registry.Entry{Path: to[1:], UID: uid, GID: gid, Open: open, Size: st.Size}
-		if attrs := llb.Xattrs(st); len(attrs) > 0 {
-			return &needsBuilder{why: s.Src + "/" + rel + " has the extended attribute " + attrs[0]}
-		}
-		switch {
-		case mode.IsDir() != s.Dir && rel == ".":
-			return fmt.Errorf("%s: a folder is given as a file, or a file as a folder", s.Src)
-		case mode.IsDir():
-			if rel == "." {
-				return nil
-			}
-			return t.folder(to, 0o755|mode&fs.ModeSticky, uid, gid, l)
-		case mode.IsRegular():
-			e.Mode = 0o644
-			if mode&0o111 != 0 {
-				e.Mode = 0o755
-			}
-		case mode&fs.ModeSymlink != 0:
-			e.Mode, e.Linkname, e.Size, e.Open = fs.ModeSymlink|0o777, st.Linkname, 0, nil
-			if k, err := t.kind(to); err == nil && k != Absent {
-				return &needsBuilder{why: to + " is in the environment image, and the code has a link there"}
-			}
-		default:
-			return &needsBuilder{why: s.Src + "/" + rel + " is neither a file, a folder nor a link"}
-		}
-		return t.file(to, e, l)
+		return t.put(ctx, s, rel, path.Join(to, rel), who, st, open, l)
 	})
 }
 
-// owner reads "uid[:gid]"; names have to be looked up in the image.
-func owner(s string) (uid, gid int, err error) {
-	if s == "" {
-		return 0, 0, nil
+// put brings one file, folder or link of a source to a path without links.
+func (t *codeTree) put(ctx context.Context, s llb.Copy, rel, to string, who owner, st *fstypes.Stat, open opener, l *codeLayer) error {
+	mode := fs.FileMode(st.Mode)
+	if attrs := llb.Xattrs(st); len(attrs) > 0 {
+		return &needsBuilder{why: s.Src + "/" + rel + " has the extended attribute " + attrs[0]}
 	}
-	u, g, _ := strings.Cut(s, ":")
-	user, errU := strconv.ParseUint(u, 10, 31)
-	group, errG := strconv.ParseUint(g, 10, 31)
-	if errU != nil || errG != nil {
-		return 0, 0, &needsBuilder{why: "the owner " + s + " has to be looked up in the image"}
+	e := registry.Entry{UID: who.uid, GID: who.gid}
+	switch {
+	case mode.IsDir() != s.Dir && rel == ".":
+		return fmt.Errorf("%s: a folder is given as a file, or a file as a folder", s.Src)
+	case mode.IsDir() && rel == ".":
+		return nil
+	case mode.IsDir():
+		return t.folder(ctx, to, 0o755|mode&fs.ModeSticky, who, l)
+	case mode.IsRegular() && st.Linkname != "":
+		return &needsBuilder{why: s.Src + "/" + rel + " is another name of " + st.Linkname}
+	case mode.IsRegular():
+		e.Mode, e.Size, e.Open = 0o644, st.Size, open
+		if mode&0o111 != 0 {
+			e.Mode = 0o755
+		}
+	case mode&fs.ModeSymlink != 0:
+		e.Mode, e.Linkname = fs.ModeSymlink|0o777, st.Linkname
+	default:
+		return &needsBuilder{why: s.Src + "/" + rel + " is neither a file, a folder nor a link"}
 	}
-	return int(user), int(group), nil
+	return t.file(ctx, to, e, l)
 }
 
 type opener func() (io.ReadCloser, error)

@@ -35,7 +35,7 @@ func scratchConfig(t *testing.T) *llb.Config {
 // lay puts code on a tree that is known by facts.
 func lay(t *testing.T, facts Facts, img *llb.Image) ([]codeLayer, error) {
 	t.Helper()
-	tree := &codeTree{facts: &facts, added: map[string]Kind{}}
+	tree := &codeTree{facts: &facts, added: map[string]Node{}}
 	return tree.layers(t.Context(), img, img.Steps, scratchConfig(t))
 }
 
@@ -91,20 +91,38 @@ func TestCodeLayers(t *testing.T) {
 		{name: "a written file", tree: []string{"etc/"}, steps: []llb.Step{llb.WriteFile{Dst: "/etc/x/y", Data: []byte("1")}},
 			want: [][]string{{"etc/x/", "etc/x/y"}}},
 
-		{name: "a linked parent", tree: []string{"lib@"}, steps: []llb.Step{file("/lib/one")}, why: "/lib is in the environment image and not a folder"},
-		{name: "a linked parent further up", tree: []string{"usr/", "usr/lib@"}, steps: []llb.Step{file("/usr/lib/x/one")}, why: "/usr/lib is in the environment image and not a folder"},
-		{name: "a linked destination", tree: []string{"app@"}, steps: []llb.Step{folder("/app")}, why: "/app is in the environment image and not a folder"},
-		{name: "a linked workdir", tree: []string{"app@"}, steps: []llb.Step{llb.Workdir{Path: "/app"}}, why: "/app is in the environment image and not a folder"},
+		{name: "a file in a folder", tree: []string{"data/"}, steps: []llb.Step{file("/data")}, want: [][]string{{"data/one"}}},
+		{name: "a file in the root", steps: []llb.Step{file("/")}, want: [][]string{{"one"}}},
+		{name: "a linked parent", tree: []string{"lib@usr/lib", "usr/", "usr/lib/"}, steps: []llb.Step{file("/lib/one")}, want: [][]string{{"usr/lib/one"}}},
+		{name: "an absolute link", tree: []string{"lib@/usr/lib", "usr/", "usr/lib/"}, steps: []llb.Step{file("/lib/x/one")}, want: [][]string{{"usr/lib/x/", "usr/lib/x/one"}}},
+		{name: "a link of a link", tree: []string{"a@b", "b@/c/d", "c/", "c/d/"}, steps: []llb.Step{folder("/a")},
+			want: [][]string{{"c/d/a", "c/d/deep/", "c/d/deep/er/", "c/d/deep/er/b", "c/d/empty/", "c/d/l"}}},
+		{name: "a link up", tree: []string{"var/", "var/run@../run", "run/"}, steps: []llb.Step{file("/var/run/one")}, want: [][]string{{"run/one"}}},
+		{name: "a link beyond the root", tree: []string{"up@../../../etc", "etc/"}, steps: []llb.Step{file("/up/one")}, want: [][]string{{"etc/one"}}},
+		{name: "a link to nothing", tree: []string{"app@srv/app"}, steps: []llb.Step{file("/app/one")}, want: [][]string{{"srv/", "srv/app/", "srv/app/one"}}},
+		{name: "a linked file", tree: []string{"etc/", "etc/one@/data/one", "data/", "data/one"}, steps: []llb.Step{file("/etc/one")}, want: [][]string{{"data/one"}}},
+		{name: "a linked workdir", tree: []string{"app@srv", "srv/"}, steps: []llb.Step{llb.Workdir{Path: "/app"}, file("one")}, want: [][]string{{}, {"srv/one"}}},
+		{name: "a link for a file", tree: []string{"app/", "app/a@x"}, steps: []llb.Step{folder("/app")}, want: [][]string{{"app/a", "app/deep/", "app/deep/er/", "app/deep/er/b", "app/empty/", "app/l"}}},
+		{name: "a file for a link", tree: []string{"app/", "app/l"}, steps: []llb.Step{folder("/app")}, want: [][]string{{"app/a", "app/deep/", "app/deep/er/", "app/deep/er/b", "app/empty/", "app/l"}}},
+		{name: "behind a link of the code", steps: []llb.Step{folder("/app"), file("/app/l")},
+			want: [][]string{{"app/", "app/a", "app/deep/", "app/deep/er/", "app/deep/er/b", "app/empty/", "app/l"}, {"app/a"}}},
+		{name: "a folder of the code as the folder of a file", steps: []llb.Step{folder("/app"), file("/app/deep")},
+			want: [][]string{{"app/", "app/a", "app/deep/", "app/deep/er/", "app/deep/er/b", "app/empty/", "app/l"}, {"app/deep/one"}}},
+
+		{name: "a link to somewhere far down", tree: []string{"a@" + strings.Repeat("b/", maxDepth+1)}, steps: []llb.Step{file("/a/x")},
+			why: "/a is behind too many folders or links in the environment image"},
+		{name: "links in a circle", tree: []string{"a@b", "b@a"}, steps: []llb.Step{file("/a/x")}, why: "/a is behind too many folders or links in the environment image"},
+		{name: "a link to itself", tree: []string{"a@a"}, steps: []llb.Step{file("/a/x")}, why: "/a is behind too many folders or links in the environment image"},
+		{name: "ways up behind several links", tree: []string{"a@b", "b@../c"}, steps: []llb.Step{file("/a/x")}, why: "/a is behind too many folders or links in the environment image"},
 		{name: "a file for a folder", tree: []string{"app"}, steps: []llb.Step{folder("/app")}, why: "/app is in the environment image and not a folder"},
 		{name: "a file for a folder below", tree: []string{"app/", "app/deep"}, steps: []llb.Step{folder("/app")}, why: "/app/deep is in the environment image and not a folder"},
+		{name: "a link for a folder below", tree: []string{"app/", "app/deep@x", "app/x/"}, steps: []llb.Step{folder("/app")}, why: "/app/deep is in the environment image and not a folder"},
 		{name: "a folder for a file", tree: []string{"app/", "app/a/"}, steps: []llb.Step{folder("/app")}, why: "/app/a is in the environment image and not a file"},
-		{name: "a folder for a file, alone", tree: []string{"one/"}, steps: []llb.Step{file("/one")}, why: "/one is in the environment image and not a file"},
-		{name: "a link for a file", tree: []string{"app/", "app/a@"}, steps: []llb.Step{folder("/app")}, why: "/app/a is in the environment image and not a file"},
-		{name: "a file for a link", tree: []string{"app/", "app/l"}, steps: []llb.Step{folder("/app")}, why: "/app/l is in the environment image, and the code has a link there"},
-		{name: "a link of the code as a folder", steps: []llb.Step{folder("/app"), file("/app/l/one")}, why: "/app/l is in the environment image and not a folder"},
+		{name: "a folder for a file, alone", tree: []string{"one/", "one/one/"}, steps: []llb.Step{file("/one")}, why: "/one/one is in the environment image and not a file"},
+		{name: "a folder for a written file", tree: []string{"etc/"}, steps: []llb.Step{llb.WriteFile{Dst: "/etc"}}, why: "/etc is in the environment image and not a file"},
+		{name: "a written file behind a link to nothing", tree: []string{"x@/none/x"}, steps: []llb.Step{llb.WriteFile{Dst: "/x"}}, why: "/x is a link to /none/x in the environment image, and there is no such folder"},
 		{name: "a file of the code as a folder", steps: []llb.Step{folder("/app"), file("/app/a/one")}, why: "/app/a is in the environment image and not a folder"},
-		{name: "a folder of the code as a file", steps: []llb.Step{folder("/app"), file("/app/deep")}, why: "/app/deep is in the environment image and not a file"},
-		{name: "the root as a file", steps: []llb.Step{file("/")}, why: "/ is in the environment image and not a file"},
+		{name: "a folder with a mode", tree: []string{"app/", "app/deep/!700 0 0"}, steps: []llb.Step{folder("/app")}, why: "the folder /app/deep of the environment image has a mode or owner of its own"},
 		{name: "a folder that is not listed", tree: []string{"app/?"}, steps: []llb.Step{file("/app/one")}, why: "it is not known what /app/one is in the environment image", unknown: true},
 		{name: "below a folder that is not listed", tree: []string{"app/", "app/deep/?"}, steps: []llb.Step{folder("/app")}, why: "it is not known what /app/deep/er is in the environment image", unknown: true},
 	} {
@@ -125,27 +143,43 @@ func TestCodeLayers(t *testing.T) {
 	}
 }
 
+// Owners are what BuildKit makes of them: see readUser in its solver/llbsolver/ops/user_linux.go.
 func TestOwner(t *testing.T) {
+	users := &Users{
+		Passwd: []byte("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:\n\n1000:x:7:8::/:\nodd:x:9:x::/:\napp:x:5:5::/:\nhuge:x:4294967295:1::/:"),
+		Group:  []byte("# group\nroot:x:0:\nstaff:x:50:app\napp:x:1002:\n"),
+	}
 	for _, c := range []struct {
 		owner    string
 		uid, gid int
-		builder  bool
 	}{
-		{"", 0, 0, false}, {"0:0", 0, 0, false}, {"1000:1001", 1000, 1001, false}, {"65534:65534", 65534, 65534, false},
-		{"1000", 0, 0, true}, // the group is that of the user in passwd, or not: the builder knows
-		{"app", 0, 0, true}, {"app:app", 0, 0, true}, {"1000:app", 0, 0, true}, {"app:1000", 0, 0, true},
-		{"1:2:3", 0, 0, true}, {":", 0, 0, true}, {"1:", 0, 0, true}, {":1", 0, 0, true}, {"0x10:0", 0, 0, true},
-		// not ids: BuildKit takes them for names, and nobody is called so
-		{"4294967296:0", 0, 0, true}, {"-1:0", 0, 0, true}, {"0:-1", 0, 0, true},
+		{"0:0", 0, 0}, {"1000:1001", 1000, 1001}, {"65534:65534", 65534, 65534}, {"1000", 1000, 1000}, {"root", 0, 0}, {"root:50", 0, 50},
+		{"app", 1000, 1001}, {"app:app", 1000, 1002}, {"app:staff", 1000, 50}, {"app:7", 1000, 7}, {"7:staff", 7, 50}, {"odd", 9, 0},
+		{"nobody", 0, 0}, {"nobody:staff", 0, 50}, {"app:nobody", 1000, 1001}, {"7:nobody", 7, 7}, {"1:2:3", 1, 1},
+		{":", 0, 0}, {"1:", 1, 0}, {":1", 0, 1}, {"0x10:0", 0, 0}, {"+5:6", 5, 6}, {"4294967296:0", 0, 0},
 	} {
-		uid, gid, err := owner(c.owner)
-		var needs *needsBuilder
-		if errors.As(err, &needs) != c.builder || uid != c.uid || gid != c.gid {
-			t.Errorf("owner(%q) = %d, %d, %v", c.owner, uid, gid, err)
+		tree := &codeTree{facts: &Facts{Folders: listing("etc/").Folders, Users: users}, added: map[string]Node{}}
+		if got, err := tree.owner(t.Context(), c.owner); err != nil || got != (owner{c.uid, c.gid, true}) {
+			t.Errorf("%q is %+v, %v; want %d:%d", c.owner, got, err, c.uid, c.gid)
 		}
-		if needs != nil && needs.unknown {
-			t.Errorf("owner(%q): more facts do not help", c.owner)
+	}
+	var needs *needsBuilder
+	for _, bad := range []string{"-1:0", "0:-1", "huge"} {
+		tree := &codeTree{facts: &Facts{Folders: listing("etc/").Folders, Users: users}, added: map[string]Node{}}
+		if got, err := tree.owner(t.Context(), bad); !errors.As(err, &needs) || needs.unknown {
+			t.Errorf("%q is %+v, %v", bad, got, err)
 		}
+	}
+	none := &codeTree{facts: &Facts{Folders: listing("etc/").Folders}, added: map[string]Node{}}
+	if _, err := none.owner(t.Context(), "app"); !errors.As(err, &needs) || !needs.unknown {
+		t.Errorf("nobody has looked at the users: %v", err)
+	}
+	if got, err := none.owner(t.Context(), ""); err != nil || got.set {
+		t.Errorf("no owner: %+v, %v", got, err)
+	}
+	ours := codeOf("", llb.WriteFile{Dst: "/etc/passwd", Data: []byte("app:x:1:1::/:\n")}, llb.Copy{Local: "context", Src: "x", Dst: "/x", Owner: "app"})
+	if _, err := lay(t, Facts{Folders: listing("etc/").Folders, Users: users}, ours); !errors.As(err, &needs) || !strings.Contains(needs.why, "which the code brings") {
+		t.Errorf("users that the code brings: %v", err)
 	}
 }
 

@@ -7,9 +7,11 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/containerd/platforms"
 	"github.com/ibuild/ibuild/cache"
+	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/moby/buildkit/client"
@@ -28,6 +30,9 @@ type Engine struct {
 	// Auth hands out registry credentials to the builder, for each host its own.
 	Auth     session.Attachable
 	Progress *Progress
+	// Mask hides credentials in what is recorded of a build; without it no graph is recorded. It has no effect on
+	// what is built.
+	Mask llb.Mask
 }
 
 // build is the state of one request on its way.
@@ -39,6 +44,7 @@ type build struct {
 	resolver *resolver
 	machine  func() (llb.Machine, error) // asked once
 	rec      *llb.Recording              // of the whole image
+	graph    *llb.Graph                  // of rec
 	stamp    digest.Digest               // of its files, before they were read
 	imageID  digest.Digest               // the identity, "" when there is none
 
@@ -46,6 +52,8 @@ type build struct {
 	assumed ocispecs.Platform  // the builder's own platform, from memory
 	solved  bool               // the builder was given something to do
 	steps   *stepOutputs       // of a solve with native steps
+	began   time.Time
+	seen    *journal.Steps // what progress said, for the record
 
 	opening sync.Once
 	builder Builder
@@ -59,7 +67,7 @@ type build struct {
 // Errors are those of the builder (with the source's positions, see BuildKit's errdefs.Sources), of the
 // registry package, and context.Canceled. Names move after everything else is there, one after the other,
 // and files appear after that: when a name cannot be moved, those before it have been.
-func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
+func (e *Engine) Build(ctx context.Context, req Request) (res *Result, err error) {
 	choice, err := e.Choose(ctx, req)
 	if err != nil {
 		return nil, err
@@ -67,18 +75,19 @@ func (e *Engine) Build(ctx context.Context, req Request) (*Result, error) {
 	if choice.Make != nil {
 		return e.makeWith(ctx, choice, req)
 	}
-	req.Plan = req.Plan.WithSums()
 	req.Options.Native = false // see nativeFirst; the identity is made without
 	b := newBuild(e, req)
 	b.provider = choice
+	b.watch()
 	defer b.close()
+	defer func() { b.writeRecord(ctx, res, err) }()
 	opening, stop := context.WithCancel(ctx)
 	b.stop = stop
 	if b.needsBuilder() {
 		go b.open(opening) // while the frontend works
 		go b.machine()
 	}
-	res, err := b.run(ctx)
+	res, err = b.run(ctx)
 	if errors.Is(err, errOtherPlatform) {
 		res, err = b.run(ctx) // the right one is remembered now
 	}
@@ -103,6 +112,7 @@ func (e *Engine) makeWith(ctx context.Context, choice Choice, req Request) (*Res
 }
 
 func newBuild(e *Engine, req Request) *build {
+	req.Plan = req.Plan.WithSums(cache.Folders(e.Cache))
 	machine := func() (llb.Machine, error) {
 		m, err := req.Machine()
 		return m.WithCA(req.Plan.CA).WithProxies(req.Plan.Attrs), err
@@ -128,13 +138,12 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	b.rec = rec
-	if b.stamp, err = rec.Stamp(ctx); err != nil { // before the files are read: see below
-		return nil, err
-	}
 	graph, err := rec.Graph(ctx)
 	if err != nil {
 		return nil, err
 	}
+	b.stamp = graph.Stamp // before the files were read: see below
+	b.graph = graph
 	id := b.identity(graph)
 	if err := b.name(graph); err != nil {
 		return nil, err
@@ -152,6 +161,11 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	if res == nil {
+		if res, err = b.shared(ctx, rec, id); err != nil {
+			return nil, err
+		}
+	}
+	if res == nil {
 		res, err = b.make(ctx, rec)
 	}
 	if err != nil {
@@ -161,8 +175,9 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	switch {
 	case err != nil || after != b.stamp:
 		b.Progress.Known("files changed while they were built: the result is not remembered")
-	case res.Descriptor.Digest != "" && id != "":
+	case res.Descriptor.Digest != "" && id != "" && b.req.Outputs.Push: // only what was pushed is found again
 		b.remember("image", id, rec, res.Descriptor, res.ConfigDigest)
+		b.share(ctx, id, res)
 	}
 	return res, nil
 }

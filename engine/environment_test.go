@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,8 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/llb"
+	"github.com/ibuild/ibuild/registry"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/opencontainers/go-digest"
 	fstypes "github.com/tonistiigi/fsutil/types"
@@ -37,7 +38,7 @@ func (f *fixture) plan(dir string, code ...llb.Step) *llb.Plan {
 	return &llb.Plan{Kind: "test", Name: "test", Image: img, Locals: img.Locals}
 }
 
-// environment is what the builder would be asked for.
+// environment is what the builder would be asked for, or what is found of it.
 func (f *fixture) environment(req Request) *environment {
 	f.t.Helper()
 	b := f.start(req)
@@ -46,19 +47,9 @@ func (f *fixture) environment(req Request) *environment {
 	check(f.t, err)
 	graph, err := rec.Graph(f.t.Context())
 	check(f.t, err)
-	e := &environment{rec: rec, img: env, code: code, facts: map[string]*Facts{},
-		id: digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
-	f.findEnvironment(req, e)
+	e := newEnvironment(rec, env, code, graph)
+	b.findEnvironment(f.t.Context(), e)
 	return e
-}
-
-// findEnvironment tells e which image the registry has for it, if any.
-func (f *fixture) findEnvironment(req Request, e *environment) {
-	for _, repo := range req.Outputs.repositories() {
-		if d, err := f.engine.Registry.Head(f.t.Context(), repo+":"+e.tag()); err == nil {
-			e.desc = d
-		}
-	}
 }
 
 // recorded is the config that llb makes for the whole image.
@@ -105,51 +96,85 @@ func environmentImage(t *testing.T, e *environment) remote.Taggable {
 	return idx
 }
 
-// know makes the machine one that has built the environment before: the image is in each repository, and
-// the facts are remembered. A file "etc/passwd" of the tree is given as its path; a folder ends in a slash.
+// know has the registry know the environment: the image is in each repository, and the facts with it. A file
+// "etc/passwd" of the tree is given as its path; see listing.
 func (f *fixture) know(req Request, tree ...string) *environment {
 	f.t.Helper()
 	e := f.environment(req)
 	img := environmentImage(f.t, e)
-	for _, repo := range req.Outputs.repositories() {
-		f.server.push(f.t, repo+":"+e.tag(), img)
+	for _, repo := range req.Outputs.environmentRepos() {
+		f.server.push(f.t, repo+":built", img)
 	}
-	f.findEnvironment(req, e)
+	d := digest.Digest(f.digest(f.t, req.Outputs.environmentRepos()[0]+":built"))
+	f.made(e, req.Outputs.environmentRepos(), d)
 	f.facts(e, tree...)
 	return e
 }
 
+// made is the state after a builder has brought an image to the repositories.
+func (f *fixture) made(e *environment, repos []string, d digest.Digest) {
+	f.t.Helper()
+	var list []registry.Image
+	for _, i := range e.rec.Images {
+		img, err := f.engine.Registry.Resolve(f.t.Context(), byDigest(repos[0], d), i.Platform)
+		check(f.t, err)
+		list = append(list, img)
+	}
+	e.set(list, repos)
+}
+
+// facts makes a tree all that is known of an environment, in its repositories.
 func (f *fixture) facts(e *environment, tree ...string) {
 	f.t.Helper()
 	for _, i := range e.rec.Images {
-		check(f.t, cache.Facts[Facts](f.cache).Put(e.factsKey(i), listing(tree...)))
+		known := listing(tree...)
+		e.facts[i.ID] = &known
+	}
+	kept, err := e.document()
+	check(f.t, err)
+	b := &build{Engine: f.engine}
+	for _, repo := range e.repos {
+		if at, err := f.engine.Registry.Head(f.t.Context(), repo+":"+e.tag()); err == nil {
+			e.seen = at.Digest // nothing of it is kept
+		}
+		check(f.t, b.pushEnvironment(f.t.Context(), e, repo, kept))
 	}
 }
 
-// listing makes facts: "a/" is a listed folder, "a" a file, "a@" a link, "a/?" a folder that is not listed.
+// listing makes facts: "a/" is a listed folder, "a" a file, "a@b" a link to b, "a/?" a folder that is not
+// listed, "a/!1777 0 0" a listed folder with mode and owner.
 func listing(paths ...string) Facts {
-	out := Facts{Folders: map[string]map[string]Kind{"/": {}}}
-	set := func(p string, k Kind) {
-		dir := path.Dir(p)
-		if out.Folders[dir] == nil {
-			out.Folders[dir] = map[string]Kind{}
+	out := Facts{Folders: map[string]map[string]Node{"/": {}}}
+	list := func(p string) {
+		if out.Folders[p] == nil {
+			out.Folders[p] = map[string]Node{}
 		}
-		out.Folders[dir][path.Base(p)] = k
+	}
+	set := func(p string, n Node) {
+		list(path.Dir(p))
+		out.Folders[path.Dir(p)][path.Base(p)] = n
 	}
 	for _, p := range paths {
 		p = "/" + p
+		name, link, isLink := strings.Cut(p, "@")
+		dir, mode, isOwn := strings.Cut(p, "/!")
 		switch {
-		case strings.HasSuffix(p, "/?"):
-			set(path.Dir(p), Folder)
-		case strings.HasSuffix(p, "/"):
-			set(path.Clean(p), Folder)
-			if out.Folders[path.Clean(p)] == nil {
-				out.Folders[path.Clean(p)] = map[string]Kind{}
+		case isLink:
+			set(name, Node{Kind: Link, Link: link})
+		case isOwn:
+			n := Node{}
+			if err := n.UnmarshalText([]byte("d " + mode)); err != nil {
+				panic(err)
 			}
-		case strings.HasSuffix(p, "@"):
-			set(p[:len(p)-1], Other)
+			set(dir, n)
+			list(dir)
+		case strings.HasSuffix(p, "/?"):
+			set(path.Dir(p), plainFolder())
+		case strings.HasSuffix(p, "/"):
+			set(path.Clean(p), plainFolder())
+			list(path.Clean(p))
 		default:
-			set(p, File)
+			set(p, Node{Kind: File})
 		}
 	}
 	return out
@@ -212,7 +237,27 @@ func (r *diskRef) ReadDir(_ context.Context, req gateway.ReadDirRequest) ([]*fst
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &fstypes.Stat{Path: e.Name(), Mode: uint32(info.Mode())})
+		st := &fstypes.Stat{Path: e.Name(), Mode: uint32(info.Mode())}
+		sys := info.Sys().(*syscall.Stat_t)
+		st.Uid, st.Gid = sys.Uid, sys.Gid
+		if os.Getuid() != 0 { // what a test makes stands for what root made
+			st.Uid, st.Gid = 0, 0
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			if st.Linkname, err = os.Readlink(filepath.Join(r.dir, filepath.FromSlash(req.Path), e.Name())); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, st)
 	}
 	return out, nil
+}
+
+func (r *diskRef) ReadFile(_ context.Context, req gateway.ReadRequest) ([]byte, error) {
+	r.asked = append(r.asked, req.Filename)
+	data, err := os.ReadFile(filepath.Join(r.dir, filepath.FromSlash(req.Filename)))
+	if err == nil && len(data) > req.Range.Length {
+		data = data[:req.Range.Length]
+	}
+	return data, err
 }

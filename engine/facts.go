@@ -1,112 +1,158 @@
 package engine
 
 import (
-	"context"
+	"fmt"
 	"io/fs"
 	"path"
-	"slices"
+	"strconv"
 	"strings"
-
-	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	fstypes "github.com/tonistiigi/fsutil/types"
+	"unicode/utf8"
 )
 
-// maxListing is the largest folder whose entries are remembered. Code that goes into a larger one is put
-// there by a builder.
-const maxListing = 4096
+const (
+	// maxListing is the largest folder whose entries are remembered. Code that goes into a larger one is put
+	// there by a builder.
+	maxListing = 4096
+	// maxUserFile bounds /etc/passwd and /etc/group each, in bytes. Names of larger ones are looked up by a
+	// builder.
+	maxUserFile = 256 << 10
+	// maxPath bounds a path, or the target of a link, in bytes; Linux takes no longer ones.
+	maxPath = 4096
+)
 
-// Facts are what is known about the file tree of an environment image: the folders that code goes into,
-// with all their entries. They are recorded while the image is built and never guessed: a path below a
-// folder that is not listed is unknown.
+// Facts are what is known about the file tree of one environment image: the folders that code goes into, with
+// all their entries. They are read from the image itself and never guessed: a path below a folder that is not
+// listed is unknown.
 type Facts struct {
-	// Folders maps the absolute path of a folder to the kind of each of its entries.
-	Folders map[string]map[string]Kind `json:"folders"`
+	// Folders maps the absolute path of a folder, without links in it, to its entries by name.
+	Folders map[string]map[string]Node `json:"folders"`
 	// Large are the folders that have too many entries to be remembered.
 	Large []string `json:"large,omitempty"`
+	// Users is nil when nobody has looked, or the files are too large.
+	Users *Users `json:"users,omitempty"`
+}
+
+// Users are the image's /etc/passwd and /etc/group; a file that is not there is empty.
+type Users struct {
+	Passwd []byte `json:"passwd,omitempty"`
+	Group  []byte `json:"group,omitempty"`
+}
+
+// Node is one entry of a folder. The zero value is a path where nothing is.
+type Node struct {
+	Kind Kind
+	// Mode is a folder's permissions, with setuid, setgid and sticky.
+	Mode     fs.FileMode
+	UID, GID int    // a folder's owner
+	Link     string // where a link points
 }
 
 // Kind is what a path is.
 type Kind string
 
-// The kinds that matter for code: everything that is neither a folder nor a file sends it to a builder.
+// The kinds that matter for code.
 const (
 	Absent Kind = ""
-	Folder Kind = "folder"  // root's, with mode 0755
-	Own    Kind = "special" // a folder with another owner or mode, such as /tmp
+	Folder Kind = "folder"
 	File   Kind = "file"
-	Other  Kind = "other"
+	Link   Kind = "link"
+	Other  Kind = "other" // a device, a pipe, or something that code is not put on or into
 )
 
-// kind says what a path is, as far as is known.
-func (f *Facts) kind(p string) (k Kind, known bool) {
+// plainFolder is a folder as most are, root's and with mode 0755.
+func plainFolder() Node { return Node{Kind: Folder, Mode: 0o755} }
+
+// node says what a path without links is, as far as is known.
+func (f *Facts) node(p string) (n Node, known bool) {
 	if p == "/" {
-		return Folder, true
+		return plainFolder(), true
 	}
 	if entries, ok := f.Folders[path.Dir(p)]; ok {
 		return entries[path.Base(p)], true
 	}
-	parent, known := f.kind(path.Dir(p))
-	if known && parent == Absent {
-		return Absent, true
-	}
-	return Absent, false
+	parent, known := f.node(path.Dir(p))
+	return Node{}, known && parent.Kind == Absent
 }
 
-// look records every folder on the way to the given absolute paths that exists in the tree behind ref.
-func (f *Facts) look(ctx context.Context, ref gateway.Reference, paths []string) error {
-	for _, p := range paths {
-		dir := "/"
-		for _, name := range strings.Split(strings.TrimPrefix(p, "/"), "/") {
-			if err := f.list(ctx, ref, dir); err != nil {
-				return err
-			}
-			if k := f.Folders[dir][name]; !k.folder() {
-				break
-			}
-			dir = path.Join(dir, name)
-		}
-	}
-	return nil
-}
-
-func (f *Facts) list(ctx context.Context, ref gateway.Reference, dir string) error {
-	if _, done := f.Folders[dir]; done {
-		return nil
-	}
-	if f.Folders == nil {
-		f.Folders = map[string]map[string]Kind{}
-	}
-	entries := map[string]Kind{}
-	if ref != nil { // nil is the empty image
-		list, err := ref.ReadDir(ctx, gateway.ReadDirRequest{Path: dir})
-		if err != nil {
-			return err
-		}
-		if len(list) > maxListing {
-			if !slices.Contains(f.Large, dir) {
-				f.Large = append(f.Large, dir)
-			}
-			return nil
-		}
-		for _, st := range list {
-			entries[path.Base(st.Path)] = kindOf(st)
-		}
-	}
-	f.Folders[dir] = entries
-	return nil
-}
-
-func (k Kind) folder() bool { return k == Folder || k == Own }
-
-func kindOf(st *fstypes.Stat) Kind {
-	m := fs.FileMode(st.Mode)
+// MarshalText is the short form that facts are stored in: "f", "o", "l usr/lib", "d", or, for a folder with a
+// mode or owner of its own, "d 1777 0 0".
+func (n Node) MarshalText() ([]byte, error) {
 	switch {
-	case m.IsDir() && st.Uid == 0 && st.Gid == 0 && m == fs.ModeDir|0o755:
-		return Folder
-	case m.IsDir():
-		return Own
-	case m.IsRegular():
-		return File
+	case n == plainFolder():
+		return []byte("d"), nil
+	case n.Kind == Folder:
+		return fmt.Appendf(nil, "d %o %d %d", unixMode(n.Mode), n.UID, n.GID), nil
+	case n.Kind == Link:
+		return []byte("l " + n.Link), nil
+	case n.Kind == File:
+		return []byte("f"), nil
+	case n.Kind == Other:
+		return []byte("o"), nil
 	}
-	return Other
+	return nil, fmt.Errorf("no entry of a folder: %q", n.Kind)
+}
+
+// UnmarshalText takes nothing but what MarshalText writes: it is read from the network.
+func (n *Node) UnmarshalText(text []byte) error {
+	kind, rest, more := strings.Cut(string(text), " ")
+	*n = Node{}
+	switch {
+	case kind == "f" && !more:
+		n.Kind = File
+	case kind == "o" && !more:
+		n.Kind = Other
+	case kind == "d" && !more:
+		*n = plainFolder()
+	case kind == "l" && validLink(rest):
+		n.Kind, n.Link = Link, rest
+	case kind == "d":
+		return n.parseFolder(rest)
+	default:
+		return fmt.Errorf("not an entry of a folder: %.40q", text)
+	}
+	return nil
+}
+
+func (n *Node) parseFolder(text string) error {
+	fields := strings.Split(text, " ")
+	if len(fields) != 3 {
+		return fmt.Errorf("not a folder's mode and owner: %.40q", text)
+	}
+	mode, err := strconv.ParseUint(fields[0], 8, 12)
+	uid, errU := strconv.ParseUint(fields[1], 10, 31)
+	gid, errG := strconv.ParseUint(fields[2], 10, 31)
+	if err != nil || errU != nil || errG != nil {
+		return fmt.Errorf("not a folder's mode and owner: %.40q", text)
+	}
+	*n = Node{Kind: Folder, Mode: goMode(uint32(mode)), UID: int(uid), GID: int(gid)}
+	return nil
+}
+
+func validLink(target string) bool {
+	return target != "" && len(target) <= maxPath && utf8.ValidString(target) && !strings.ContainsRune(target, 0)
+}
+
+// specialBits are the bits beside the permissions, in Go's and in Unix's numbers.
+func specialBits() map[fs.FileMode]uint32 {
+	return map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000}
+}
+
+func unixMode(m fs.FileMode) uint32 {
+	out := uint32(m.Perm())
+	for bit, value := range specialBits() {
+		if m&bit != 0 {
+			out |= value
+		}
+	}
+	return out
+}
+
+func goMode(m uint32) fs.FileMode {
+	out := fs.FileMode(m & 0o777)
+	for bit, value := range specialBits() {
+		if m&value != 0 {
+			out |= bit
+		}
+	}
+	return out
 }

@@ -15,10 +15,27 @@ type Progress struct {
 	out  chan *client.SolveStatus
 	wg   sync.WaitGroup
 	once sync.Once
+	see  func(*client.SolveStatus) // is shown each status first; nil for nobody
 }
 
 // NewProgress returns a stream; somebody has to read Statuses until it is closed.
 func NewProgress() *Progress { return &Progress{out: make(chan *client.SolveStatus, 16)} }
+
+// watched is a part of the stream that see is shown, too. It is not closed; who has one waits for its end.
+func (p *Progress) watched(see func(*client.SolveStatus)) *Progress {
+	return &Progress{out: p.out, see: see}
+}
+
+// wait returns when everything that was going on is told.
+func (p *Progress) wait() { p.wg.Wait() }
+
+// pass tells a status.
+func (p *Progress) pass(s *client.SolveStatus) {
+	if p.see != nil {
+		p.see(s)
+	}
+	p.out <- s
+}
 
 // Statuses is what a display reads. It is closed by Close.
 func (p *Progress) Statuses() chan *client.SolveStatus { return p.out }
@@ -36,7 +53,7 @@ func (p *Progress) Solve() chan *client.SolveStatus {
 	in := make(chan *client.SolveStatus)
 	p.wg.Go(func() {
 		for s := range in {
-			p.out <- s
+			p.pass(s)
 		}
 	})
 	return in
@@ -72,11 +89,11 @@ func (p *Progress) Warn(w *client.VertexWarning) {
 	v := client.Vertex{Digest: digest.FromString(identity.NewID()), Name: "[internal] check the source", Started: now()}
 	v.Completed = v.Started
 	w.Vertex = v.Digest
-	p.out <- &client.SolveStatus{Vertexes: []*client.Vertex{&v}, Warnings: []*client.VertexWarning{w}}
+	p.pass(&client.SolveStatus{Vertexes: []*client.Vertex{&v}, Warnings: []*client.VertexWarning{w}})
 }
 
 func (p *Progress) send(v client.Vertex) {
-	p.out <- &client.SolveStatus{Vertexes: []*client.Vertex{&v}}
+	p.pass(&client.SolveStatus{Vertexes: []*client.Vertex{&v}})
 }
 
 func now() *time.Time {

@@ -11,6 +11,8 @@ import (
 // Request is one build: what to build, for whom, and where the result goes.
 type Request struct {
 	Plan *llb.Plan
+	// Source is the absolute path of what Plan was made of, for the record of the build; "" for standard input.
+	Source string
 	// Options are the caller's part of the definition: platforms, cache namespace, epoch.
 	Options llb.Options
 	// Machine returns what steps need to reach networks; it is asked only when a builder is needed.
@@ -42,6 +44,20 @@ type Outputs struct {
 	Exports []Export
 	// Digest asks for the image's digest even when nothing else needs the image to be made.
 	Digest bool
+	// EnvRepo is the repository (no tag, no digest) that environments are kept in and looked up, under the tag
+	// ibuild-env-<identity>; nil is each repository that the image is pushed to. It matters with Push only.
+	// Blobs are mounted from it when it is on the image's registry, and copied when it is not.
+	//
+	// Retention is the registry's: such a tag keeps its image, and with it the layers, until somebody deletes
+	// the tag. Nothing breaks then: images that were made on it stay whole, as their own manifests name the same
+	// layers, and the next build makes the environment again. A rule that removes tags which were not pulled
+	// for some weeks fits; one that removes untagged manifests does no harm.
+	//
+	// What is found under such a tag is believed: who may push to the repository decides what others' images
+	// are made of.
+	EnvRepo reference.Named
+	// NoEnvTag neither writes nor looks up such tags: environments are known to the machine that made them.
+	NoEnvTag bool
 }
 
 // Export is one file or folder to write.
@@ -79,6 +95,14 @@ func (o Outputs) repositories() []string {
 		}
 	}
 	return list
+}
+
+// environmentRepos are the repositories that environments are kept in.
+func (o Outputs) environmentRepos() []string {
+	if o.Push && o.EnvRepo != nil {
+		return []string{reference.TrimNamed(o.EnvRepo).Name()}
+	}
+	return o.repositories()
 }
 
 // Result is what came out of a build.

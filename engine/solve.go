@@ -134,9 +134,11 @@ func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildF
 	if err != nil {
 		return nil, err
 	}
+	sending, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	mounts := map[string]fsutil.FS{}
 	for name, l := range b.req.Plan.Locals {
-		if mounts[name], err = l.FS(); err != nil {
+		if mounts[name], err = l.Transfer(stop); err != nil {
 			return nil, err
 		}
 	}
@@ -152,7 +154,10 @@ func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildF
 	if b.Auth != nil {
 		opt.Session = append(opt.Session, b.Auth)
 	}
-	resp, err := c.Build(ctx, opt, "ibuild", build(machine), b.steps.tee(b.Progress.Solve()))
+	resp, err := c.Build(sending, opt, "ibuild", build(machine), b.steps.tee(b.Progress.Solve()))
+	if cause := context.Cause(sending); cause != nil && ctx.Err() == nil {
+		return nil, &SourceError{cause} // a file that is not what the identity was made of
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -55,6 +54,8 @@ func parseDefinition(def *pb.Definition) (ops map[digest.Digest]vertex, root dig
 type Graph struct {
 	Version string       `json:"version"`
 	Images  []GraphImage `json:"images"`
+	// Stamp is what [Recording.Stamp] said of the local files just before they were read; it is in no identity.
+	Stamp digest.Digest `json:"-"`
 }
 
 // GraphImage is the canonical form of one platform.
@@ -70,6 +71,8 @@ type GraphVertex struct {
 	Digest digest.Digest `json:"digest"`
 	Name   string        `json:"name,omitempty"` // for people, not part of the digest
 	Op     *pb.Op        `json:"op"`
+	// Files are what a local source can see, in the order of paths. Sources that see the same share the list.
+	Files []LocalFile `json:"-"`
 }
 
 // Identity is the digest of all that decides what the recording builds, and of nothing else: every
@@ -92,23 +95,34 @@ func (g *Graph) Identity() digest.Digest {
 	return digest.FromBytes(data)
 }
 
-// Graph brings the recording into its canonical form. It reads all local files that the build can see.
+// Graph brings the recording into its canonical form. It looks at all local files that the build can see, once,
+// and reads those that it does not know from an earlier time ([Plan.WithSums]).
 func (r *Recording) Graph(ctx context.Context) (*Graph, error) {
-	g := &Graph{Version: identityVersion, Images: make([]GraphImage, len(r.Images))}
-	eg, ctx := errgroup.WithContext(ctx)
-	for i, img := range r.Images {
-		eg.Go(func() (err error) {
-			g.Images[i], err = r.graphImage(ctx, img)
-			return err
-		})
-	}
-	if err := eg.Wait(); err != nil {
+	parsed, err := r.parse()
+	if err != nil {
 		return nil, err
+	}
+	files, err := eachLocal(ctx, parsed, r.locals, func(ctx context.Context, s *localSource) (*listing, error) { return s.list(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range r.locals {
+		l.sums.keep()
+	}
+	stamps := map[string]digest.Digest{}
+	for key, l := range files {
+		stamps[key] = l.stamp
+	}
+	g := &Graph{Version: identityVersion, Images: make([]GraphImage, len(r.Images)), Stamp: joinStamps(stamps)}
+	for i, img := range r.Images {
+		if g.Images[i], err = graphImage(img, parsed[i], files); err != nil {
+			return nil, err
+		}
 	}
 	return g, nil
 }
 
-func (r *Recording) graphImage(ctx context.Context, img RecordedImage) (GraphImage, error) {
+func graphImage(img RecordedImage, parsed parsedImage, files map[string]*listing) (GraphImage, error) {
 	gi := GraphImage{Platform: platforms.FormatAll(img.Platform)}
 	if len(img.Config) > 0 {
 		config, err := canonicalJSON(img.Config)
@@ -117,19 +131,12 @@ func (r *Recording) graphImage(ctx context.Context, img RecordedImage) (GraphIma
 		}
 		gi.Config = config
 	}
-	if img.Definition == nil {
+	if parsed.ops == nil {
 		return gi, nil
 	}
-	files, err := r.digests(ctx, img.Definition)
-	if err != nil {
-		return gi, err
-	}
-	ops, root, err := parseDefinition(img.Definition)
-	if err != nil {
-		return gi, err
-	}
-	c := canonicalizer{ops: ops, files: files, done: map[digest.Digest]digest.Digest{}}
-	if gi.Root, err = c.visit(root); err != nil {
+	c := canonicalizer{ops: parsed.ops, files: files, done: map[digest.Digest]digest.Digest{}}
+	var err error
+	if gi.Root, err = c.visit(parsed.root); err != nil {
 		return gi, err
 	}
 	gi.Vertices = c.order
@@ -149,7 +156,7 @@ func canonicalJSON(data []byte) (json.RawMessage, error) {
 
 type canonicalizer struct {
 	ops   map[digest.Digest]vertex
-	files map[digest.Digest]digest.Digest
+	files map[string]*listing // by the key of the local source
 	done  map[digest.Digest]digest.Digest
 	order []GraphVertex
 }
@@ -171,9 +178,12 @@ func (c *canonicalizer) visit(d digest.Digest) (digest.Digest, error) {
 		in.Digest = string(out)
 	}
 	strip(op)
-	if f, ok := c.files[d]; ok {
+	var files []LocalFile
+	if src := v.op.GetSource(); src != nil && isLocal(src) {
+		seen := c.files[sourceKey(src)]
 		op.GetSource().Identifier = "local://" // what a folder is called decides nothing
-		op.GetSource().Attrs["ibuild.files"] = f.String()
+		op.GetSource().Attrs["ibuild.files"] = seen.digest.String()
+		files = seen.files
 	}
 	// not its JSON: BuildKit's leaves fields out (symlinks), and two operations must never have one digest
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
@@ -182,7 +192,7 @@ func (c *canonicalizer) visit(d digest.Digest) (digest.Digest, error) {
 	}
 	out := digest.FromBytes(data)
 	c.done[d] = out
-	gv := GraphVertex{Digest: out, Op: op}
+	gv := GraphVertex{Digest: out, Op: op, Files: files}
 	if v.meta != nil {
 		gv.Name = v.meta.Description["llb.customname"]
 	}

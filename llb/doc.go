@@ -6,7 +6,8 @@
 // JSON, dot), and the pure rewriting of a definition for the machine it is built on ([Machine]).
 //
 // What does not: no network and no builder. Base images are resolved through the [Resolver] that the
-// caller passes in; files are read only to serve and to digest local sources. Nothing of ibuild's own
+// caller passes in; files are read only to serve and to digest local sources, and what is learned of them
+// goes to the [FileMemory] that the caller passes in. Nothing of ibuild's own
 // packages is imported.
 //
 // In this package "bk" is BuildKit's client/llb.

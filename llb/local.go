@@ -3,12 +3,9 @@ package llb
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -21,7 +18,6 @@ import (
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/staticfs"
-	"github.com/opencontainers/go-digest"
 	"github.com/tonistiigi/fsutil"
 	fstypes "github.com/tonistiigi/fsutil/types"
 )
@@ -44,9 +40,13 @@ func (l Local) Equal(o Local) bool {
 }
 
 // FS is the file system that is sent to builders. Links are sent as links, never followed out of Dir.
-func (l Local) FS() (fsutil.FS, error) {
+func (l Local) FS() (fsutil.FS, error) { return l.Transfer(nil) }
+
+// Transfer is FS for a session. A file that cannot be sent as it was identified is told to fail, which has to end
+// the session: the library that sends files would wait for ever. It may be called several times and at once.
+func (l Local) Transfer(fail func(error)) (fsutil.FS, error) {
 	if l.Files == nil {
-		return newContentFS(l)
+		return newContentFS(l, fail)
 	}
 	mem := staticfs.NewFS()
 	for name, data := range l.Files {
@@ -62,8 +62,26 @@ type localSource struct {
 	attrs map[string]string
 }
 
-// files is the view of the folder that a builder gets, made by the library that sends it.
+// sourceKey is the same for operations that see the same files.
+func sourceKey(src *pb.SourceOp) string {
+	key := src.Identifier
+	for _, attr := range []string{pb.AttrIncludePatterns, pb.AttrExcludePatterns, pb.AttrFollowPaths} {
+		key += "\x00" + src.Attrs[attr]
+	}
+	return key
+}
+
+// files is the view of the folder that a builder gets.
 func (s *localSource) files() (fsutil.FS, error) {
+	base, err := s.local.FS()
+	if err != nil {
+		return nil, err
+	}
+	return s.filter(base)
+}
+
+// filter applies the rules with the library that sends files, so that what is identified is what is sent.
+func (s *localSource) filter(base fsutil.FS) (fsutil.FS, error) {
 	opt := &fsutil.FilterOpt{}
 	for attr, list := range map[string]*[]string{
 		pb.AttrIncludePatterns: &opt.IncludePatterns,
@@ -76,113 +94,7 @@ func (s *localSource) files() (fsutil.FS, error) {
 			}
 		}
 	}
-	base, err := s.local.FS()
-	if err != nil {
-		return nil, err
-	}
 	return fsutil.NewFilterFS(base, opt)
-}
-
-// stamp is what can be seen of the files without reading them; it changes when somebody writes to them.
-func (s *localSource) stamp(ctx context.Context) (digest.Digest, error) {
-	h := sha256.New()
-	err := s.walk(ctx, func(p string, st *fstypes.Stat, _ fsutil.FS) error {
-		writeField(h, fmt.Sprintf("%s\x00%o\x00%d\x00%d\x00%s", p, st.Mode, st.Size, st.ModTime, st.Linkname))
-		return nil
-	})
-	return digest.NewDigest(digest.SHA256, h), err
-}
-
-// walk visits what a builder can see, in the order of paths.
-func (s *localSource) walk(ctx context.Context, do func(p string, st *fstypes.Stat, files fsutil.FS) error) error {
-	files, err := s.files()
-	if err != nil {
-		return err
-	}
-	err = files.Walk(ctx, "", func(p string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		st, ok := info.Sys().(*fstypes.Stat)
-		if !ok {
-			return fmt.Errorf("%s: no file information", p)
-		}
-		return do(p, st, files)
-	})
-	if err != nil {
-		return fmt.Errorf("read %s: %w", s.local.Dir, err)
-	}
-	return nil
-}
-
-// digest covers names, kinds, modes, link targets and contents of all files that can be seen; times and
-// owners are left out, because the session that sends them resets owners and builders ignore times.
-func (s *localSource) digest(ctx context.Context) (digest.Digest, error) {
-	h := sha256.New()
-	err := s.walk(ctx, func(p string, st *fstypes.Stat, files fsutil.FS) error {
-		writeField(h, filepath.ToSlash(p))
-		writeField(h, fmt.Sprintf("%o", st.Mode))
-		writeField(h, st.Linkname)
-		attrs := Xattrs(st)
-		writeField(h, fmt.Sprint(len(attrs)))
-		for _, k := range attrs {
-			writeField(h, k)
-			writeField(h, string(st.Xattrs[k]))
-		}
-		if !fs.FileMode(st.Mode).IsRegular() || st.Linkname != "" {
-			return nil
-		}
-		if sum, ok := s.local.sums.get(p); ok { // the walk has just read it
-			writeField(h, sum.String())
-			return nil
-		}
-		return hashFile(h, files, p, st.Size)
-	})
-	return digest.NewDigest(digest.SHA256, h), err
-}
-
-// Xattrs are the names of a file's extended attributes that become part of images, sorted: those that
-// BuildKit's content hash counts. The others belong to the machine (SELinux labels, ACLs).
-func Xattrs(st *fstypes.Stat) []string {
-	var list []string
-	for k := range st.Xattrs {
-		if k == "security.capability" || !strings.HasPrefix(k, "security.") && !strings.HasPrefix(k, "system.") {
-			list = append(list, k)
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
-// writeField length-delimits, so that no two lists of fields have the same bytes.
-func writeField(h hash.Hash, s string) {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-	h.Write(n[:])
-	io.WriteString(h, s)
-}
-
-func hashFile(h hash.Hash, files fsutil.FS, p string, size int64) error {
-	f, err := files.Open(p)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(size))
-	h.Write(n[:])
-	read, err := io.Copy(h, f)
-	if err != nil {
-		return err
-	}
-	if read != size {
-		return fmt.Errorf("%s changed while it was read (%d bytes, then %d)", p, size, read)
-	}
-	return nil
 }
 
 // open opens a file below the folder; links cannot lead out of it.

@@ -70,9 +70,10 @@ func (p *Plan) WithLabels(labels map[string]string) *Plan {
 
 // WithSums returns the same plan, with one memory of the digests of local files for all that one build does
 // with them: identity, code layers, and what is sent to a builder. Files that change in between are an error.
-func (p *Plan) WithSums() *Plan {
+// What is learned of files is kept in memory for the next process; nil keeps nothing.
+func (p *Plan) WithSums(memory FileMemory) *Plan {
 	plan := *p
-	plan.Locals = withSums(p.Locals)
+	plan.Locals = withSums(p.Locals, memory)
 	if p.Image != nil {
 		img := *p.Image
 		img.Locals = plan.Locals

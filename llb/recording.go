@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -156,56 +158,79 @@ func (r *Recording) evaluate(ctx context.Context, res *result.Result[gateway.Ref
 	return eg.Wait()
 }
 
-// digests returns the digest of every local source that a definition reads, by the vertex that reads it.
-func (r *Recording) digests(ctx context.Context, def *pb.Definition) (map[digest.Digest]digest.Digest, error) {
-	list := map[digest.Digest]digest.Digest{}
-	err := r.eachLocal(def, func(vertex digest.Digest, s *localSource) (err error) {
-		list[vertex], err = s.digest(ctx)
-		return err
-	})
-	return list, err
+// parsedImage is one platform's definition; ops is nil for the empty image.
+type parsedImage struct {
+	ops  map[digest.Digest]vertex
+	root digest.Digest
 }
 
-// Stamp changes when a local file that the recording reads is written to. Taken before and after a build
-// it tells whether what was built is what the recording's identity says.
-func (r *Recording) Stamp(ctx context.Context) (digest.Digest, error) {
-	h := sha256.New()
-	for _, img := range r.Images {
+func (r *Recording) parse() ([]parsedImage, error) {
+	list := make([]parsedImage, len(r.Images))
+	for i, img := range r.Images {
 		if img.Definition == nil {
 			continue
 		}
-		stamps := map[digest.Digest]digest.Digest{}
-		err := r.eachLocal(img.Definition, func(vertex digest.Digest, s *localSource) (err error) {
-			stamps[vertex], err = s.stamp(ctx)
-			return err
-		})
-		if err != nil {
-			return "", err
-		}
-		for _, v := range slices.Sorted(maps.Keys(stamps)) {
-			writeField(h, string(stamps[v]))
+		var err error
+		if list[i].ops, list[i].root, err = parseDefinition(img.Definition); err != nil {
+			return nil, err
 		}
 	}
-	return digest.NewDigest(digest.SHA256, h), nil
+	return list, nil
 }
 
-func (r *Recording) eachLocal(def *pb.Definition, do func(vertex digest.Digest, s *localSource) error) error {
-	ops, _, err := parseDefinition(def)
+// eachLocal calls do for every local source that the images read, each once, side by side. It returns what do
+// did, by the key of the source.
+func eachLocal[T any](ctx context.Context, images []parsedImage, locals map[string]Local, do func(context.Context, *localSource) (T, error)) (map[string]T, error) {
+	sources := map[string]*localSource{}
+	for _, img := range images {
+		for _, v := range img.ops {
+			src := v.op.GetSource()
+			if src == nil || !isLocal(src) {
+				continue
+			}
+			s, err := newLocalSource(src, locals)
+			if err != nil {
+				return nil, err
+			}
+			sources[sourceKey(src)] = s
+		}
+	}
+	var mu sync.Mutex
+	out := make(map[string]T, len(sources))
+	eg, ctx := errgroup.WithContext(ctx)
+	eg.SetLimit(runtime.GOMAXPROCS(0))
+	for key, s := range sources {
+		eg.Go(func() error {
+			v, err := do(ctx, s)
+			mu.Lock()
+			defer mu.Unlock()
+			out[key] = v
+			return err
+		})
+	}
+	return out, eg.Wait()
+}
+
+// Stamp changes when a local file that the recording reads is written to. It reads none. Compared with
+// [Graph.Stamp] after a build it tells whether what was built is what the recording's identity says.
+func (r *Recording) Stamp(ctx context.Context) (digest.Digest, error) {
+	images, err := r.parse()
 	if err != nil {
-		return err
+		return "", err
 	}
-	for d, v := range ops {
-		src := v.op.GetSource()
-		if src == nil || !isLocal(src) {
-			continue
-		}
-		s, err := newLocalSource(src, r.locals)
-		if err != nil {
-			return err
-		}
-		if err := do(d, s); err != nil {
-			return err
-		}
+	stamps, err := eachLocal(ctx, images, r.locals, func(ctx context.Context, s *localSource) (digest.Digest, error) { return s.stamp(ctx) })
+	if err != nil {
+		return "", err
 	}
-	return nil
+	return joinStamps(stamps), nil
+}
+
+// joinStamps makes one stamp of those of all sources.
+func joinStamps(stamps map[string]digest.Digest) digest.Digest {
+	h := fieldHash{Hash: sha256.New()}
+	for _, key := range slices.Sorted(maps.Keys(stamps)) {
+		h.text(key)
+		h.text(string(stamps[key]))
+	}
+	return h.digest()
 }

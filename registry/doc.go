@@ -28,6 +28,7 @@
 //	manifest.go   decoding what came from the network, with limits
 //	push.go       blobs, manifests by digest, then tags
 //	transport.go  scheme, credential guard, limits; retry.go; tls.go
-//	layer.go, assemble.go, config.go, index.go, archive.go  making images
+//	artifact.go   documents beside images, in their index; copy.go  images from one repository to another
+//	layer.go, assemble.go, config.go, archive.go  making images
 //	errors.go     what callers branch on
 package registry

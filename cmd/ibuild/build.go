@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
@@ -43,12 +44,14 @@ func buildFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "`OUTPUT`, several are allowed: type=oci|docker|tar,dest=FILE (- is standard output), type=local,dest=FOLDER, or a folder"},
 		&cli.StringFlag{Name: "metadata-file", Usage: "write digests and names as JSON, with buildx's keys, to `FILE`"},
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id, the digest of its config or index, to `FILE`"},
-		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "`MODE`: auto, tty, plain, quiet or rawjson", EnvVars: []string{"BUILDKIT_PROGRESS"}},
+		progressFlag(),
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the digest only"},
-		&cli.StringSliceFlag{Name: "secret", Usage: "`SECRET` that steps may mount: id=ID,src=FILE or id=ID,env=NAME; several are allowed"},
+		secretFlag(),
 		&cli.BoolFlag{Name: "force", Usage: "build and push even when the result is known [$IBUILD_FORCE, $FLYTE_FORCE_PUSH_IMAGE_SPEC]"},
 		&cli.BoolFlag{Name: "fail-fast", Usage: "fail when a registry cannot tell whether the image exists [$IBUILD_FAIL_FAST, $FLYTE_IMG_FAST_FAIL]"},
 		&cli.BoolFlag{Name: "emulate", Usage: "run all steps for a foreign platform with emulation, also where that is not needed"},
+		&cli.StringFlag{Name: "env-repo", Usage: "`REPOSITORY` where environments are kept and found, in place of the image's own", EnvVars: []string{"IBUILD_ENV_REPO"}},
+		&cli.BoolFlag{Name: "no-env-tag", Usage: "neither keep nor look for environments in registries, whatever --env-repo says"},
 		noCacheFlag(),
 		noLockFlag(),
 	}
@@ -77,6 +80,10 @@ func tagFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "`NAME[:TAG]` of the image; several are allowed"}
 }
 
+func secretFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "secret", Usage: "`SECRET` that steps may mount: id=ID,src=FILE or id=ID,env=NAME; several are allowed"}
+}
+
 func noCacheFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "no-cache", Usage: "run every step, also where its result is known"}
 }
@@ -94,7 +101,7 @@ type order struct {
 }
 
 func runBuild(c *cli.Context) error {
-	if _, err := oneOf(c, "progress", "auto", "tty", "plain", "quiet", "rawjson"); err != nil {
+	if err := checkProgress(c); err != nil {
 		return err
 	}
 	j, err := open(c)
@@ -166,6 +173,9 @@ func (o *order) readOutputs(c *cli.Context) error {
 	}
 	out.Exports = exports
 	out.Push = push || c.Bool("push")
+	if err := readEnvRepo(c, out); err != nil {
+		return err
+	}
 	out.Digest = c.String("iidfile") != "" || c.String("metadata-file") != ""
 	if out.Push && len(out.Names)+len(out.ByIdentity) == 0 {
 		return &usage{msg: "--push needs a name", hint: "add -t REGISTRY/NAME[:TAG]"}
@@ -180,6 +190,21 @@ func (o *order) readOutputs(c *cli.Context) error {
 	if !out.Push && len(exports) == 0 && o.builderName() != "noop" {
 		say(o.progress, "note: no output was asked for; the result stays in the builder's cache. Add --push or -o type=oci,dest=FILE")
 	}
+	return nil
+}
+
+// readEnvRepo reads where environments are kept.
+func readEnvRepo(c *cli.Context, out *engine.Outputs) error {
+	repo := c.String("env-repo")
+	out.NoEnvTag = c.Bool("no-env-tag")
+	if repo == "" {
+		return nil
+	}
+	named, err := reference.ParseNormalizedNamed(repo)
+	if err != nil || !reference.IsNameOnly(named) {
+		return &usage{msg: fmt.Sprintf("--env-repo %s is not a repository", repo), hint: "write [registry/]name in lower case and without a tag, e.g. ghcr.io/me/environments"}
+	}
+	out.EnvRepo = named
 	return nil
 }
 

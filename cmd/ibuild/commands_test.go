@@ -97,6 +97,8 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"build", "--cache-from=type=gha", docker}, 2, "ERROR: --cache-from is not supported yet"},
 		{[]string{"build", "--ssh", "default", docker}, 2, "ERROR: --ssh is not supported yet"},
 		{[]string{"build", "--tag"}, 2, "ERROR: --tag needs a value\nhint:  see ibuild build --help\n"},
+		{[]string{"build", "--env-repo", "r/x:tag", docker}, 2, "ERROR: --env-repo r/x:tag is not a repository\nhint:  write [registry/]name"},
+		{[]string{"build", "--env-repo", "R/X", docker}, 2, "ERROR: --env-repo R/X is not a repository"},
 		{[]string{"build", "--push", docker}, 2, "ERROR: --push needs a name\nhint:  add -t REGISTRY/NAME[:TAG]\n"},
 		{[]string{"build", "--platform", "linux/amd64,linux/arm64", "-o", "type=docker,dest=" + multi, docker}, 2, "ERROR: -o type=docker holds one platform\nhint:  take type=oci, or one --platform\n"},
 		{[]string{"build", "--platform", "linux/amd46", docker}, 2, "did you mean linux/amd64?"},
@@ -126,7 +128,7 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"--nosuch", "build", docker}, 2, "ERROR: there is no flag --nosuch\nhint:  see ibuild --help\n"},
 		{[]string{"bild", docker}, 2, "ERROR: ibuild has no command \"bild\"\nhint:  did you mean ibuild build?\n"},
 		{[]string{"doctor", "x"}, 2, "ERROR: ibuild doctor takes no arguments: got x\n"},
-		{[]string{"help"}, 2, "hint:  the commands are build, exists, lock, llb, spec, exec, doctor; see ibuild --help\n"},
+		{[]string{"help"}, 2, "hint:  the commands are build, exists, lock, llb, spec, explain, history, inspect, verify, exec, doctor; see ibuild --help\n"},
 		{[]string{"--help"}, 0, ""}, {[]string{"build", "--help"}, 0, ""}, {[]string{"--version"}, 0, ""}, {nil, 0, ""},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), dir, ""), func(t *testing.T) {
@@ -140,7 +142,7 @@ func TestCommandLines(t *testing.T) {
 
 // TestHelp: one flag has one meaning and the same words in all commands, and a word for its value.
 func TestHelp(t *testing.T) {
-	different := []string{"format", "output", "force"} // their values are the command's own
+	different := []string{"format", "output", "force", "platform"} // their values are the command's own
 	words := map[string]string{}
 	var look func(list []*cli.Command)
 	look = func(list []*cli.Command) {

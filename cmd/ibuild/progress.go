@@ -13,7 +13,18 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/opencontainers/go-digest"
+	"github.com/urfave/cli/v2"
 )
+
+func progressFlag() cli.Flag {
+	return &cli.StringFlag{Name: "progress", Value: "auto", Usage: "`MODE`: auto, tty, plain, quiet or rawjson", EnvVars: []string{"BUILDKIT_PROGRESS"}}
+}
+
+// checkProgress refuses modes that there are not, before anything is done.
+func checkProgress(c *cli.Context) error {
+	_, err := oneOf(c, "progress", "auto", "tty", "plain", "quiet", "rawjson")
+	return err
+}
 
 // display shows a build's progress until it is closed.
 type display struct {

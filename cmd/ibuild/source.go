@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -31,6 +32,11 @@ func open(c *cli.Context) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openSource(c, arg)
+}
+
+// openSource is open for a source that is known already.
+func openSource(c *cli.Context, arg string) (*job, error) {
 	h, err := wire(c)
 	if err != nil {
 		return nil, err
@@ -103,8 +109,20 @@ func (j *job) plan(c *cli.Context, arg string) error {
 		return err
 	}
 	j.dir, j.file = g.File()
+	if j.req.Source, err = sourcePath(g); err != nil {
+		return err
+	}
 	j.req.Plan = plan.WithLabels(labels)
 	return nil
+}
+
+// sourcePath is the absolute path of the text that says how to build, "" for a pipe.
+func sourcePath(g frontends.Given) (string, error) {
+	dir, file := g.File()
+	if file == "" {
+		return "", nil
+	}
+	return filepath.Abs(filepath.Join(dir, file))
 }
 
 // given is what the command line says about where a source is, see [givenFlags].

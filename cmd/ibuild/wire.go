@@ -12,6 +12,7 @@ import (
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/engine/embed"
 	"github.com/ibuild/ibuild/engine/remote"
+	"github.com/ibuild/ibuild/frontends/spec/credential"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/ibuild/ibuild/settings"
@@ -98,7 +99,7 @@ func first(list ...string) string {
 
 // engine puts the parts together for builds.
 func (h *house) engine(mode string, p *engine.Progress) *engine.Engine {
-	return &engine.Engine{Builders: h.builders(mode), Registry: h.registry, Cache: h.cache, Auth: h.auth(), Progress: p}
+	return &engine.Engine{Builders: h.builders(mode), Registry: h.registry, Cache: h.cache, Auth: h.auth(), Progress: p, Mask: credential.Mask}
 }
 
 // machine finds what steps need to reach networks, once.

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/engine/journal"
+	"github.com/ibuild/ibuild/llb"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// watch follows the steps of this build, so that they can be recorded. Its own statuses go on to the engine's
+// progress: several builds may share that one.
+func (b *build) watch() {
+	b.began = time.Now()
+	b.seen = journal.NewSteps(b.began)
+	own := *b.Engine
+	own.Progress = b.Progress.watched(b.seen.See)
+	b.Engine = &own
+}
+
+// writeRecord puts the build into the journal, however it ended. What came to no graph and no solve says nothing
+// that its error does not say. That a record cannot be written is no error of a build.
+func (b *build) writeRecord(ctx context.Context, res *Result, err error) {
+	b.Progress.wait()
+	if b.graph == nil && !b.solved {
+		return
+	}
+	// A build that was cancelled is recorded, too.
+	_, _ = journal.Open(b.Cache).Add(context.WithoutCancel(ctx), b.journalEntry(ctx, res, err), b.outline)
+}
+
+// outline describes the graph. Without a mask none is kept: nothing would hide what is secret in it.
+func (b *build) outline() *llb.Outline { return b.graph.Outline(b.Mask) }
+
+func (b *build) journalEntry(ctx context.Context, res *Result, err error) journal.Build {
+	out, asked := b.req.Outputs, b.req
+	asked.Outputs = b.asked // without the names that follow from the identity
+	r := journal.Build{
+		Name: asked.RecordName(), Source: b.req.Source, Kind: b.req.Plan.Kind, Start: b.began.UTC().Truncate(time.Millisecond),
+		Took: time.Since(b.began).Milliseconds(), Pushed: out.Push, Identity: b.imageID, Steps: b.seen.List(b.hide),
+	}
+	for _, e := range out.Exports {
+		r.Exports = append(r.Exports, string(e.Type))
+	}
+	for _, s := range r.Steps {
+		r.StepCount++
+		if s.Cached {
+			r.Cached++
+		}
+	}
+	if b.graph != nil && b.Mask != nil {
+		r.Graph = b.graph.Identity()
+	}
+	if b.solved {
+		r.Builder = b.builder.Name()
+	}
+	switch {
+	case err != nil:
+		r.Cancelled = ctx.Err() != nil || errors.Is(err, context.Canceled)
+		r.Error = journal.Short(b.hide(strings.Join(strings.Fields(err.Error()), " ")))
+	case res != nil:
+		r.How, r.Names = string(res.How), res.Names
+		if res.Descriptor.Digest != "" {
+			r.Result = &res.Descriptor
+		}
+		r.Images = b.platformImages(res)
+	}
+	return r
+}
+
+// RecordName is what builds of one image have in common, and what records are found by: the first name, without
+// the tag where that is made from the identity; else the path of the source, or what it is called.
+func (req Request) RecordName() string {
+	out := req.Outputs
+	switch {
+	case len(out.Names) > 0:
+		return reference.FamiliarString(out.Names[0])
+	case len(out.ByIdentity) > 0:
+		return reference.FamiliarName(out.ByIdentity[0].Name)
+	case req.Source != "":
+		return req.Source
+	}
+	return req.Plan.Name
+}
+
+// hide makes a text fit to be kept.
+func (b *build) hide(text string) string {
+	if b.Mask == nil {
+		return text
+	}
+	return string(b.Mask([]byte(text)))
+}
+
+// platformImages are the platforms of a result, with their manifests as far as this machine knows them: no
+// registry is asked for a record.
+func (b *build) platformImages(res *Result) []journal.Image {
+	const limit = 4 << 20 // bytes of an index, as registries have it
+	var list []journal.Image
+	if b.rec == nil {
+		return nil
+	}
+	for _, p := range b.rec.Platforms() {
+		list = append(list, journal.Image{Platform: platforms.FormatAll(p)})
+	}
+	if len(list) == 1 && res.ConfigDigest != "" {
+		list[0].Digest = res.Descriptor.Digest
+		return list
+	}
+	data, err := b.Cache.ReadBlob(res.Descriptor.Digest, limit)
+	var index ocispecs.Index
+	if err != nil || json.Unmarshal(data, &index) != nil {
+		return list
+	}
+	for i := range list {
+		for _, m := range index.Manifests {
+			if m.Platform != nil && platforms.FormatAll(platforms.Normalize(*m.Platform)) == list[i].Platform {
+				list[i].Digest = m.Digest
+			}
+		}
+	}
+	return list
+}
