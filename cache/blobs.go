@@ -16,18 +16,24 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
-// staleIngest is the age at which a half-written blob can only be the leftover
-// of a process that was killed.
-const staleIngest = 24 * time.Hour
+const (
+	// staleIngest is the age at which a half-written file without a lease can only be a leftover.
+	staleIngest = 24 * time.Hour
+	// touchAfter is how old the time of a blob's last use has to be before it is set anew.
+	touchAfter = 10 * time.Minute
+)
 
 // ErrMiss is returned for a blob that is not there, or not as it should be.
 var ErrMiss = errors.New("not in the cache")
 
 // Content returns the content store of the cache, with its blobs in
-// blobs/<algorithm>/<hex>. If the folder cannot be written, the store is a
-// temporary one that is removed by Close.
+// blobs/<algorithm>/<hex>. What it cannot take (the limit of [WithMaxSize] is
+// reached, or the folder or its disk cannot be written) goes to a temporary folder
+// that is removed by Close, so a build goes on. What is read or written here is kept
+// from pruning, also by other processes, until Close or the end of this process.
 //
 // Blobs in it are verified when they are written, not when they are read through
 // the content store's own methods; ReadBlob does verify.
@@ -37,79 +43,134 @@ func (s *Store) Content() (content.Store, error) {
 	if s.blobs != nil {
 		return s.blobs, nil
 	}
-	root, err := s.blobRoot()
+	l, err := s.leaseLocked()
 	if err != nil {
-		return nil, err
+		s.tellUnwritable(err)
+		other, err := s.standInLocked()
+		if err != nil {
+			return nil, err
+		}
+		s.blobs = &readOnlyStore{Store: other, s: s}
+		return s.blobs, nil
 	}
-	blobs, err := local.NewStore(root)
+	blobs, err := local.NewStore(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("cache folder: %w", err)
 	}
-	s.removeStaleIngests(root)
-	s.blobs = blobs
-	return blobs, nil
+	s.blobs = &blobStore{Store: blobs, s: s, lease: l}
+	return s.blobs, nil
 }
 
-// blobRoot returns a folder that can be written to: the cache's own if possible.
-func (s *Store) blobRoot() (string, error) {
-	err := s.makeDir()
-	if err == nil {
-		var probe *os.File
-		if probe, err = os.CreateTemp(s.dir, ".probe-*"); err == nil {
-			probe.Close()
-			os.Remove(probe.Name())
-			return s.dir, nil
-		}
-	}
-	s.warnOnce("write", "the cache in %s cannot be written, so nothing is remembered: %v", s.dir, err)
-	if s.tempDir, err = os.MkdirTemp("", "ibuild-blobs-*"); err != nil {
-		return "", fmt.Errorf("neither the cache folder nor a temporary one can be written: %w", err)
-	}
-	return s.tempDir, nil
-}
-
-// removeStaleIngests deletes what killed processes left half-written.
-func (s *Store) removeStaleIngests(root string) {
-	dir := filepath.Join(root, "ingest")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+// tellUnwritable says why blobs do not go to the cache folder.
+func (s *Store) tellUnwritable(err error) {
+	if IsFull(err) {
+		s.warnFull(err)
 		return
 	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		// The data file's time moves with each write; the folder's does not.
-		fi, err := os.Stat(filepath.Join(path, "data"))
-		if err != nil {
-			fi, err = e.Info()
-		}
-		if err == nil && time.Since(fi.ModTime()) > staleIngest {
-			os.RemoveAll(path)
-		}
-	}
+	s.warnOnce("write", "the cache in %s cannot be written, so nothing is remembered: %v", s.dir, err)
 }
 
-// blobPath returns where the blob is, without opening the content store: a
-// lookup on the way to a known result must not cost a write.
+// leaseLocked returns this process's lease, made on first use together with a look for what killed processes left
+// half-written. blobsMu is held.
+func (s *Store) leaseLocked() (*lease, error) {
+	if s.lease != nil || s.leaseErr != nil {
+		return s.lease, s.leaseErr
+	}
+	if s.leaseErr = s.makeDir(); s.leaseErr == nil {
+		s.leaseErr = s.fault("lease")
+	}
+	if s.leaseErr == nil {
+		s.lease, s.leaseErr = openLease(s.dir, s.lockTimeout)
+	}
+	if s.leaseErr != nil {
+		return nil, s.leaseErr
+	}
+	s.sweepKilled()
+	return s.lease, nil
+}
+
+// sweepKilled removes what killed processes left, if there are any. What it cannot do now, whoever counts next does.
+func (s *Store) sweepKilled() {
+	const ownFiles = 3 // the gate, the sum, and this process's lease
+	ingests, _ := os.ReadDir(s.path("ingest"))
+	leases, _ := os.ReadDir(s.path(leasesDir))
+	if len(ingests) == 0 && len(leases) <= ownFiles {
+		return
+	}
+	_ = s.lease.locked(unix.LOCK_EX, func() error {
+		c, err := s.lease.living()
+		if err != nil {
+			return err
+		}
+		s.sweep(c)
+		if c.killed > 0 {
+			removeStandIns()
+		}
+		return nil
+	})
+}
+
+// blobPath returns where the cache folder has the blob, if it is there.
 func (s *Store) blobPath(dgst digest.Digest) (string, error) {
 	if err := dgst.Validate(); err != nil {
 		return "", err
 	}
-	root := s.dir
-	s.blobsMu.Lock()
-	if s.tempDir != "" {
-		root = s.tempDir
+	return blobFile(s.dir, dgst), nil
+}
+
+func blobFile(root string, dgst digest.Digest) string {
+	return filepath.Join(root, "blobs", dgst.Algorithm().String(), dgst.Encoded())
+}
+
+// findBlob returns where the blob is, and sees to it that it stays there until this process ends.
+func (s *Store) findBlob(dgst digest.Digest) (string, error) {
+	path, err := s.blobPath(dgst)
+	if err != nil {
+		return "", err
 	}
+	if info, err := os.Stat(path); err == nil && s.keep(dgst, path, info) {
+		if _, err := os.Stat(path); err == nil { // not removed before it was kept
+			return path, nil
+		}
+	}
+	if other := s.openedStandIn(); other != nil {
+		path = blobFile(other.dir, dgst)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("blob %s: %w", dgst, errdefs.ErrNotFound)
+}
+
+// keep keeps a blob for this process, and notes its use in the time of its file. It says no when that takes too
+// long. Where nothing can be written, nothing can be removed.
+func (s *Store) keep(dgst digest.Digest, path string, info os.FileInfo) bool {
+	s.blobsMu.Lock()
+	l, err := s.leaseLocked()
 	s.blobsMu.Unlock()
-	return filepath.Join(root, "blobs", dgst.Algorithm().String(), dgst.Encoded()), nil
+	if err != nil {
+		return true
+	}
+	if errors.Is(l.use(dgst), errLocked) {
+		return false
+	}
+	now := time.Now()
+	if age := now.Sub(info.ModTime()); age > touchAfter || age < -touchAfter {
+		_ = os.Chtimes(path, now, now) // it only goes earlier when there is no room
+	}
+	return true
 }
 
 // ReadBlob returns a blob's bytes, at most limit of them. They have the digest
 // that was asked for: a blob whose bytes do not is removed. The error is ErrMiss
 // for everything that can be mended by getting the blob again.
 func (s *Store) ReadBlob(dgst digest.Digest, limit int64) ([]byte, error) {
-	path, err := s.blobPath(dgst)
-	if err != nil {
+	if err := dgst.Validate(); err != nil {
 		return nil, err
+	}
+	path, err := s.findBlob(dgst)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", dgst, ErrMiss)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -135,9 +196,10 @@ func (s *Store) removeCorrupted(path string, dgst digest.Digest) {
 	_ = os.Remove(path) // if it stays, the next reader finds it as damaged
 }
 
-// HasBlob tells whether a blob of this size is there. It does not read it.
+// HasBlob tells whether a blob of this size is there, and keeps it until this
+// process ends. It does not read it.
 func (s *Store) HasBlob(desc ocispecs.Descriptor) bool {
-	path, err := s.blobPath(desc.Digest)
+	path, err := s.findBlob(desc.Digest)
 	if err != nil {
 		return false
 	}
@@ -175,7 +237,7 @@ func (s *Store) WriteBlobFrom(ctx context.Context, desc ocispecs.Descriptor, r i
 	// The context may be the reason for the failure, and must not keep the
 	// half-written file from being removed.
 	_ = store.Abort(context.WithoutCancel(ctx), ref)
-	return fmt.Errorf("blob %s: %w", desc.Digest, err)
+	return fmt.Errorf("blob %s: %w", desc.Digest, s.full(err))
 }
 
 // removeCutOff removes a blob of the wrong size, which a crash of the machine left:

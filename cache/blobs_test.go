@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -34,7 +34,7 @@ func TestUnwritableFolder(t *testing.T) {
 	if got, err := s.ReadBlob(desc.Digest, 10); err != nil || string(got) != "hello" {
 		t.Fatalf("got %q, %v", got, err)
 	}
-	temp := s.tempDir
+	temp := s.standIn.dir
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,25 +117,27 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("broken") }
 
-func TestStaleIngestsAreRemoved(t *testing.T) {
+// TestLeftIngestsAreRemoved: what no living process writes goes with the next use of blobs, however new it is.
+func TestLeftIngestsAreRemoved(t *testing.T) {
 	dir := t.TempDir()
-	old := time.Now().Add(-2 * staleIngest)
-	for _, name := range []string{"old", "new"} {
-		path := filepath.Join(dir, "ingest", name)
-		if err := os.MkdirAll(path, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(path, "data"), []byte("x"))
-	}
-	if err := os.Chtimes(filepath.Join(dir, "ingest", "old", "data"), old, old); err != nil {
-		t.Fatal(err)
-	}
+	other, _ := open(t, dir)
+	store, err := other.Content()
+	must(t, err)
+	w, err := store.Writer(t.Context(), content.WithRef("in use"))
+	must(t, err)
+	defer w.Close()
+	_, err = w.Write([]byte("hello"))
+	must(t, err)
+	left := filepath.Join(dir, "ingest", "left")
+	must(t, os.MkdirAll(left, 0o700))
+	write(t, filepath.Join(left, "data"), []byte("x"))
 	s, _ := open(t, dir)
-	if _, err := s.Content(); err != nil {
-		t.Fatal(err)
+	_, err = s.Content()
+	must(t, err)
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Error("the half-written blob of a process that has ended is still there")
 	}
-	left, _ := os.ReadDir(filepath.Join(dir, "ingest"))
-	if len(left) != 1 || left[0].Name() != "new" {
-		t.Fatalf("left: %v", left)
+	if err := w.Commit(t.Context(), 5, ""); err != nil {
+		t.Errorf("the other process's write: %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 // Package cache keeps what ibuild may forget: one bbolt file (index.db) of
-// small JSON records and one folder of blobs named by their digest, both below
-// one folder per user.
+// small JSON records, one folder of blobs named by their digest, and one record
+// for each folder of local files (folders/), all below one folder per user.
 //
 // What lives here: opening, sharing and repairing that file, typed records
 // (results of builds, facts about environments, default platforms of builders)
@@ -21,4 +21,11 @@
 // shared for reads and exclusive for writes. bbolt takes the bytes of its file
 // on trust, so the index has a seal, a checksum of the whole file; a file
 // without is put aside, and the cache begins anew.
+//
+// What is kept has a limit, see [WithMaxSize]. It holds before a write: blobs that
+// were not used for long and are large go first. What a living process has read or
+// written never goes: it says so in a file that it keeps locked, its lease, so
+// neither clocks nor killed processes matter. What does not fit is kept outside of
+// the cache until the process ends. [Store.Items] and [Store.Prune] are for people
+// who want to look, or have the room.
 package cache

@@ -67,6 +67,9 @@ func (s *Store) update(fn func(*bolt.Tx) error) error {
 		if err := s.repair(); err != nil {
 			return err
 		}
+		if err := s.trimIndex(); err != nil {
+			return err
+		}
 		err := s.transact(false, fn)
 		if isDamage(err) {
 			s.putAside(err)
@@ -118,7 +121,10 @@ func (s *Store) transact(readOnly bool, fn func(*bolt.Tx) error) error {
 		if err := inSchema(tx); err != nil {
 			return err
 		}
-		return fn(tx)
+		if err := fn(tx); err != nil || readOnly {
+			return err
+		}
+		return s.fault("index")
 	})
 	return errors.Join(err, db.Close())
 }
@@ -191,6 +197,8 @@ func (s *Store) report(err error) error {
 	case err == nil, errors.Is(err, errNoIndex), isDamage(err):
 	case errors.Is(err, errLocked), errors.Is(err, berrors.ErrTimeout):
 		s.warnOnce("lock", "the cache index in %s is locked by another process for more than %s: going on without it", s.dir, s.lockTimeout)
+	case IsFull(err):
+		s.warnFull(err)
 	case isIO(err):
 		s.warnOnce("write", "the cache in %s cannot be used, so nothing is remembered: %v", s.dir, err)
 	default:

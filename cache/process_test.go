@@ -54,13 +54,21 @@ func worker(dir, id string) error {
 		if _, err := s.ReadBlob(desc.Digest, desc.Size); err != nil {
 			return fmt.Errorf("blob %d: %w", i, err)
 		}
+		// All processes write the record of one folder: it is always one of theirs, and whole.
+		record := bytes.Repeat([]byte(id), 10_000)
+		if err := Folders(s).Save("/folder", record); err != nil {
+			return fmt.Errorf("folder %d: %w", i, err)
+		}
+		if got := Folders(s).Load("/folder"); len(got) != len(record) || len(bytes.Trim(got, string(got[:1]))) > 0 {
+			return fmt.Errorf("folder %d: %d bytes", i, len(got))
+		}
 	}
 	return nil
 }
 
 func TestSeveralProcesses(t *testing.T) {
 	dir := t.TempDir()
-	const processes = 4
+	const processes = 8
 	var wg sync.WaitGroup
 	for id := range processes {
 		cmd := exec.Command(os.Args[0])

@@ -1,11 +1,14 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
+	"strings"
 )
 
 // The seal is the checksum of the whole index, written into the lock file after
@@ -47,7 +50,7 @@ func (s *Store) checkSeal() error {
 	if err != nil {
 		return err
 	}
-	if stored, err := os.ReadFile(s.path(lockFile)); err != nil || string(stored) != seal {
+	if stored, err := os.ReadFile(s.path(lockFile)); err != nil || !slices.Contains(strings.SplitAfter(string(stored), "\n"), seal) {
 		return errDamaged
 	}
 	s.rememberSealed(info)
@@ -60,7 +63,7 @@ func (s *Store) writeSeal() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.path(lockFile), []byte(seal), 0o600); err != nil {
+	if err := s.replaceSeals(seal); err != nil {
 		return err
 	}
 	if info, err := os.Stat(s.path(indexFile)); err == nil {
@@ -69,9 +72,29 @@ func (s *Store) writeSeal() error {
 	return nil
 }
 
+// replaceSeals makes seals the ones that an index may have: two while one file takes the place of another. They are
+// written over the old ones and not after them, so that a full disk has room for them.
+func (s *Store) replaceSeals(seals ...string) error {
+	if err := s.fault("seal"); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(s.path(lockFile), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	text := strings.Join(seals, "")
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Truncate(int64(len(text)))
+	}
+	return cmp.Or(err, f.Close())
+}
+
 // seal computes the seal of the index.
-func (s *Store) seal() (string, error) {
-	f, err := os.Open(s.path(indexFile))
+func (s *Store) seal() (string, error) { return sealOf(s.path(indexFile)) }
+
+func sealOf(path string) (string, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}

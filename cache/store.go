@@ -32,9 +32,15 @@ type Store struct {
 	warnedMu sync.Mutex
 	warned   map[string]bool // kinds of warning that were given already
 
-	blobsMu sync.Mutex
-	blobs   content.Store
-	tempDir string // set if the blobs live in a folder of this process alone
+	blobsMu  sync.Mutex
+	blobs    content.Store // what Content returned
+	standIn  *standIn      // nil before something had to go there
+	lease    *lease        // nil before a blob was used, or for leaseErr
+	leaseErr error
+
+	maxSize int64                 // bytes; 0 is the default
+	trimAt  int64                 // bytes of the index
+	fault   func(op string) error // tests make a write fail with it
 }
 
 // Option changes how a Store is opened.
@@ -70,6 +76,8 @@ func Open(dir string, opts ...Option) (*Store, error) {
 		warn:        func(string) {},
 		lockTimeout: lockTimeout,
 		warned:      map[string]bool{},
+		fault:       func(string) error { return nil },
+		trimAt:      maxKept,
 	}
 	for _, opt := range opts {
 		opt(s)
@@ -80,16 +88,24 @@ func Open(dir string, opts ...Option) (*Store, error) {
 // Dir returns the folder of the cache.
 func (s *Store) Dir() string { return s.dir }
 
-// Close removes what only this process could see: the stand-in for a blob
-// folder that cannot be written. The Store must not be used afterwards.
+// Close ends this process's use of blobs: others may remove them from now on. What only this process could see,
+// the stand-in for what the cache could not take, is removed, and so is what was not written to its end. The Store
+// must not be used afterwards.
 func (s *Store) Close() error {
 	s.blobsMu.Lock()
 	defer s.blobsMu.Unlock()
-	if s.tempDir == "" {
+	if s.lease != nil {
+		for folder := range s.lease.writes {
+			_ = os.RemoveAll(s.path(filepath.Join("ingest", folder))) // the next process removes what stays
+		}
+		s.lease.close()
+		s.lease, s.blobs = nil, nil
+	}
+	if s.standIn == nil {
 		return nil
 	}
-	err := os.RemoveAll(s.tempDir)
-	s.tempDir, s.blobs = "", nil
+	err := s.standIn.close()
+	s.standIn, s.blobs = nil, nil
 	return err
 }
 

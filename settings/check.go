@@ -47,6 +47,8 @@ func (c *checker) config(cfg *Config) {
 	}
 	c.builder(&cfg.Builder)
 	c.engine(&cfg.Engine)
+	c.size([]string{"engine", "max_size"}, cfg.Engine.MaxSize)
+	c.size([]string{"cache", "max_size"}, cfg.Cache.MaxSize)
 	c.packages(&cfg.Packages)
 	if ns := cfg.CacheNamespace; ns != "" && !namespace.MatchString(ns) {
 		c.bad([]string{"cache_namespace"}, "use letters, digits and . _ - /, at most 128, and begin with a letter or digit",

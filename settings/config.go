@@ -13,6 +13,7 @@ type Config struct {
 	Registry map[string]resolverconfig.RegistryConfig `toml:"registry"`
 	Builder  Builder                                  `toml:"builder"`
 	Engine   Engine                                   `toml:"engine"`
+	Cache    Cache                                    `toml:"cache"`
 	Packages Packages                                 `toml:"packages"`
 	// TokenHosts are, by registry, hosts outside of its domain that may be given its credentials to make
 	// tokens of.
@@ -35,6 +36,12 @@ type Engine struct {
 	Root        string `toml:"root"`
 	Snapshotter string `toml:"snapshotter"` // "", "auto", "overlayfs", "fuse-overlayfs" or "native"
 	Runtime     string `toml:"runtime"`     // name or path of an OCI runtime
+	MaxSize     string `toml:"max_size"`    // of its layers, mounts and sources, see ParseSize; "" is the default
+}
+
+// Cache is what ibuild remembers.
+type Cache struct {
+	MaxSize string `toml:"max_size"` // see ParseSize; "" is the default
 }
 
 // Packages is how build steps reach package indexes. URLs may hold passwords: show them with care.

@@ -128,7 +128,7 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"--nosuch", "build", docker}, 2, "ERROR: there is no flag --nosuch\nhint:  see ibuild --help\n"},
 		{[]string{"bild", docker}, 2, "ERROR: ibuild has no command \"bild\"\nhint:  did you mean ibuild build?\n"},
 		{[]string{"doctor", "x"}, 2, "ERROR: ibuild doctor takes no arguments: got x\n"},
-		{[]string{"help"}, 2, "hint:  the commands are build, exists, lock, llb, spec, explain, history, inspect, verify, exec, doctor; see ibuild --help\n"},
+		{[]string{"help"}, 2, "hint:  the commands are build, exists, lock, llb, spec, explain, history, inspect, verify, cache, exec, doctor; see ibuild --help\n"},
 		{[]string{"--help"}, 0, ""}, {[]string{"build", "--help"}, 0, ""}, {[]string{"--version"}, 0, ""}, {nil, 0, ""},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), dir, ""), func(t *testing.T) {

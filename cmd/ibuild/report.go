@@ -116,6 +116,8 @@ func explain(err error) (code int, msg, hint string) {
 		return exitReach, err.Error(), reach.Hint
 	case errors.As(err, &exit):
 		return exit.ExitCode(), err.Error(), ""
+	case isFullDisk(err):
+		return exitBuild, strings.TrimPrefix(err.Error(), "failed to solve: "), fullHint()
 	}
 	return solveError(err)
 }

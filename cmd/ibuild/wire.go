@@ -58,7 +58,7 @@ func wire(c *cli.Context) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.cache, err = cache.Open(dir, cache.WithWarn(warn))
+	h.cache, err = cache.Open(dir, cache.WithWarn(warn), cache.WithMaxSize(cfg.Cache.MaxBytes()))
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func wire(c *cli.Context) (*house, error) {
 	h.credentials = config.LoadDefaultConfigFile(io.Discard)
 	h.embed = embed.Config{
 		Root: first(c.String("root"), cfg.Engine.Root), Snapshotter: first(c.String("snapshotter"), cfg.Engine.Snapshotter),
-		Runtime: first(c.String("runtime"), cfg.Engine.Runtime), Registries: cfg.Registry, Log: h.log, Debug: c.Bool("debug"),
+		Runtime: first(c.String("runtime"), cfg.Engine.Runtime), Registries: cfg.Registry, MaxSize: cfg.Engine.MaxBytes(), Log: h.log, Debug: c.Bool("debug"),
 	}
 	h.findRemote(c)
 	return h, nil

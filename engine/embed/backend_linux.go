@@ -84,6 +84,7 @@ func startAsRoot(cfg Config, runtimePath string) (backend, error) {
 		registries:       cfg.Registries,
 		allowHostNetwork: cfg.AllowHostNetwork,
 		maxParallelism:   cfg.MaxParallelism,
+		maxSize:          cfg.MaxSize,
 	})
 	if err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func (c *child) dial(ctx context.Context) (net.Conn, error) { return c.socket.di
 func (c *child) about() About { return c.account }
 
 // How long a child may take to stop; it has timeouts of its own for each part.
-const closeChild = closeRequests + closeContainers + 5*time.Second
+const closeChild = closeRequests + closeContainers + closeCollect + 5*time.Second
 
 func (c *child) close() error {
 	c.mu.Lock()

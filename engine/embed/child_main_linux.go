@@ -106,6 +106,7 @@ func childStart(cfg childConfig) (*inProcess, childReport, error) {
 		registries:       cfg.Registries,
 		allowHostNetwork: cfg.AllowHostNetwork,
 		maxParallelism:   cfg.MaxParallelism,
+		maxSize:          cfg.MaxSize,
 	})
 	if err != nil {
 		return nil, childReport{}, err

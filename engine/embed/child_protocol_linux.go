@@ -25,6 +25,7 @@ type childConfig struct {
 	Registries       map[string]resolverconfig.RegistryConfig
 	AllowHostNetwork bool
 	MaxParallelism   int
+	MaxSize          int64
 	Log, Debug       bool
 	// PIDNamespace says that the child is in a PID namespace of its own, as
 	// process 1: whatever it leaves behind dies with it.
@@ -42,6 +43,7 @@ func newChildConfig(cfg Config, runtimePath string) childConfig {
 		Registries:       cfg.Registries,
 		AllowHostNetwork: cfg.AllowHostNetwork,
 		MaxParallelism:   cfg.MaxParallelism,
+		MaxSize:          cfg.MaxSize,
 		Log:              cfg.Log != nil,
 		Debug:            cfg.Debug,
 		PIDNamespace:     !procMasked(),

@@ -51,6 +51,13 @@
 // root and in a user namespace differ in ownership and in the extended
 // attributes of overlayfs, and must not meet.
 //
+// # Space
+//
+// Config.MaxSize limits what is kept, as a rule of BuildKit's garbage collection. BuildKit
+// looks at it some time after a build, when the process has often ended, so it is looked
+// at here when an engine starts and when it is closed. [Engine.DiskUsage] and [Engine.Prune]
+// are BuildKit's own.
+//
 // # Tests
 //
 // The tests that start engines have the build tag "integration". They want to be

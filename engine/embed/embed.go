@@ -33,6 +33,11 @@ type Config struct {
 	AllowHostNetwork bool
 	// MaxParallelism limits how many steps run at once; 0 means no limit.
 	MaxParallelism int
+	// MaxSize is how many bytes of layers, cache mounts and sources may be kept;
+	// 0 means BuildKit's default, four fifths of the disk and 100 GB at most. It
+	// holds before and after the engine lives, and about once a minute meanwhile:
+	// what a running build makes may go beyond it until then.
+	MaxSize int64
 	// Log receives the engine's own log, which is meant for debugging and never
 	// for users; nil discards it. Writes come from any goroutine, one at a time,
 	// and end with Close. As root, the engine logs to logrus's standard logger,

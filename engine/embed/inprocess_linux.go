@@ -46,6 +46,7 @@ type settings struct {
 	registries       map[string]resolverconfig.RegistryConfig
 	allowHostNetwork bool
 	maxParallelism   int
+	maxSize          int64
 }
 
 // stateDir names the folder of a snapshotter: what was made in a user namespace
@@ -91,6 +92,7 @@ func startInProcess(s settings) (_ *inProcess, err error) {
 	if p.controller, err = newController(ctx, s, p.worker); err != nil {
 		return nil, errors.Join(err, p.worker.worker.Close(), p.worker.close())
 	}
+	p.collect(startCollect)
 	p.listen()
 	return p, nil
 }
@@ -227,6 +229,7 @@ func (p *inProcess) close() error {
 		errs = append(errs, errors.New("a request did not end in time after it was cancelled"))
 	}
 	errs = append(errs, p.activity.close(closeContainers))
+	p.collect(closeCollect)
 	forgetChecksums(p.worker.worker.MetadataStore)
 	errs = append(errs, p.controller.Close(), p.worker.close())
 	sweep(p.settings)

@@ -17,7 +17,6 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/cmd/buildkitd/config"
 	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/executor/oci"
 	"github.com/moby/buildkit/executor/resources"
@@ -25,7 +24,6 @@ import (
 	dockerfileversion "github.com/moby/buildkit/frontend/dockerfile/version"
 	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver/pb"
-	"github.com/moby/buildkit/util/disk"
 	"github.com/moby/buildkit/util/leaseutil"
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/util/resolver"
@@ -85,7 +83,7 @@ func newLocalWorker(ctx context.Context, s settings, act *activity) (_ *localWor
 	opt.Labels = workerLabels(s)
 	opt.Platforms = []ocispecs.Platform{platforms.Normalize(platforms.DefaultSpec())} // BuildKit adds emulated ones when asked
 	opt.RegistryHosts = resolver.NewRegistryConfig(s.registries)
-	opt.GCPolicy = gcPolicy(s.dir)
+	opt.GCPolicy = gcPolicy(s.dir, s.maxSize)
 	opt.BuildkitVersion = buildkitVersion()
 	if w.worker, err = base.NewWorker(ctx, opt); err != nil {
 		return nil, fmt.Errorf("start the worker: %w", err)
@@ -183,26 +181,6 @@ func workerLabels(s settings) map[string]string {
 		wlabel.OCIProcessMode: s.processMode().String(),
 		wlabel.SELinuxEnabled: "false",
 	}
-}
-
-// gcPolicy is buildkitd's default for a disk of this size.
-func gcPolicy(dir string) []client.PruneInfo {
-	stat, err := disk.GetDiskStat(dir)
-	if err != nil {
-		stat = disk.DiskStat{} // the policy has fixed sizes for an unknown disk
-	}
-	var out []client.PruneInfo
-	for _, rule := range config.DefaultGCPolicy(config.GCConfig{}, stat) {
-		out = append(out, client.PruneInfo{
-			Filter:        rule.Filters,
-			All:           rule.All,
-			KeepDuration:  rule.KeepDuration.Duration,
-			ReservedSpace: rule.ReservedSpace.AsBytes(stat),
-			MaxUsedSpace:  rule.MaxUsedSpace.AsBytes(stat),
-			MinFreeSpace:  rule.MinFreeSpace.AsBytes(stat),
-		})
-	}
-	return out
 }
 
 // buildkitVersion is the version of the linked module: BuildKit's own constant is
