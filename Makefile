@@ -60,9 +60,10 @@ test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines,
 	@$(ROOT) integration/test.sh
 
 .PHONY: bench
-bench: deps $(BIN) ## measure against buildctl side by side; results as ratios
+bench: deps $(BIN) ## measure against buildctl, buildx, buildah and crane; RUNS and ONLY (a regexp of row names) are optional
+	@integration/cmd/bench/deps.sh
 	@mkdir -p out && go build -o out/bench ./integration/cmd/bench
-	@$(ROOT) out/bench -ibuild $(BIN)
+	@$(ROOT) out/bench -ibuild $(BIN) $(if $(RUNS),-runs $(RUNS)) $(if $(ONLY),-only '$(ONLY)')
 	@go test -run '^$$' -bench 'ThousandSpecs|Validate10000' -count 5 ./frontends/spec
 
 .PHONY: fuzz

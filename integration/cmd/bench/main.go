@@ -1,6 +1,7 @@
-// Command bench measures ibuild against buildctl of the same BuildKit version with a warm buildkitd: the
-// same Dockerfile, the same machine, the same run, one after the other in turns. It prints a table with
-// medians and ratios; docs/benchmarks.md keeps such tables together with the machine.
+// Command bench measures ibuild against other programs: the same work, the same machine, the same run, one after
+// the other in turns. It prints tables with medians and ratios; docs/benchmarks.md keeps such tables together with
+// the machine. The peers are buildctl of the same BuildKit version and buildx, with a warm buildkitd, and for some
+// rows buildah and crane.
 package main
 
 import (
@@ -8,15 +9,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
-	"time"
 
+	"github.com/ibuild/ibuild/integration/imagetest"
 	"github.com/ibuild/ibuild/integration/testenv"
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,7 @@ func main() {
 	ibuild := flag.String("ibuild", "bin/ibuild", "the program to measure")
 	runs := flag.Int("runs", 9, "how often each side runs")
 	dir := flag.String("dir", memory(), "where registry, builders and contexts live; a file system in memory keeps the disk out of it")
-	only := flag.String("only", ".", "a regular expression: which measurements to make, by their names below")
+	only := flag.String("only", ".", "a regular expression: which measurements to make, by their names below; ^[1-7]- is the table of the peers")
 	flag.Parse()
 	if *dir != "" {
 		os.Setenv("TMPDIR", *dir)
@@ -71,18 +72,39 @@ func run(ctx context.Context, ibuild string, runs int, only string) (err error) 
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	defer b.stop()
-	fmt.Printf("ibuild against buildctl on %d cores (%s), files in %s, %d runs each, medians\n\n", runtime.NumCPU(), cpu(), os.TempDir(), runs)
-	fmt.Println("| work | ibuild | buildctl | ratio | to reach |\n| --- | --- | --- | --- | --- |")
-	for _, m := range []struct {
-		name    string
-		measure func() error
-	}{
+	defer b.daemon.stop()
+	fmt.Printf("%d cores (%s), files in %s, %d runs each, medians\n", runtime.NumCPU(), cpu(), os.TempDir(), runs)
+	engines := []measurement{
 		{"cold", b.cold}, {"rebuild", b.rebuild}, {"output", b.firstOutput}, {"ready", b.ready}, {"memory", b.memory}, {"native", b.natively},
-	} {
-		if !wanted.MatchString(m.name) {
-			continue
+	}
+	if err := measure(wanted, "\n| work | ibuild | buildctl | ratio | to reach |\n| --- | --- | --- | --- | --- |", engines); err != nil {
+		return err
+	}
+	rows := []measurement{
+		{"1-unchanged", b.unchanged}, {"2-files", b.files}, {"3-change", b.change}, {"4-code", b.code}, {"5-layers", b.layers}, {"6-clients", b.clients}, {"7-second", b.second},
+	}
+	if slices.ContainsFunc(rows, func(m measurement) bool { return wanted.MatchString(m.name) }) {
+		if err := b.findPeers(); err != nil {
+			return err
 		}
+	}
+	return measure(wanted, "\n| work | ibuild | peer | its time | ibuild is faster by | to reach |\n| --- | --- | --- | --- | --- | --- |", rows)
+}
+
+// measurement prints rows of a table.
+type measurement struct {
+	name    string // for -only
+	measure func() error
+}
+
+// measure makes the measurements that are wanted, below one heading.
+func measure(wanted *regexp.Regexp, heading string, list []measurement) error {
+	list = slices.DeleteFunc(list, func(m measurement) bool { return !wanted.MatchString(m.name) })
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Println(heading)
+	for _, m := range list {
 		if err := m.measure(); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -112,8 +134,9 @@ type bench struct {
 	ibuild string
 
 	buildctl string
-	daemon   *exec.Cmd
-	addr     string
+	daemon   *daemon // warm: it keeps what it has built
+	peers    peers
+	images   *imagetest.Store // what was pushed
 }
 
 const dockerfile = `FROM debian:bookworm-slim AS build
@@ -130,10 +153,6 @@ func (b *bench) prepare() (err error) {
 	if b.buildctl, err = b.env.Tool(b.ctx, "buildctl"); err != nil {
 		return err
 	}
-	buildkitd, err := b.env.Tool(b.ctx, "buildkitd")
-	if err != nil {
-		return err
-	}
 	data := filepath.Join(b.dir, "context", "data")
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return err
@@ -146,30 +165,10 @@ func (b *bench) prepare() (err error) {
 	if err := os.WriteFile(filepath.Join(b.dir, "context", "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
 		return err
 	}
-	b.addr = "unix://" + filepath.Join(b.dir, "buildkitd.sock")
-	b.daemon = exec.Command(buildkitd, "--config", b.env.IbuildConfig(), "--root", filepath.Join(b.dir, "buildkitd"), "--addr", b.addr, "--oci-worker-binary", "runc")
-	b.daemon.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	runtime.LockOSThread() // the death signal comes when the thread that started the daemon ends
-	b.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	log, err := os.Create(filepath.Join(b.dir, "buildkitd.log"))
+	b.daemon, err = b.startDaemon("buildkitd")
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	b.daemon.Stdout, b.daemon.Stderr = log, log
-	if err := b.daemon.Start(); err != nil {
-		return err
-	}
-	for range 100 {
-		if exec.Command(b.buildctl, "--addr", b.addr, "debug", "workers").Run() == nil {
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return fmt.Errorf("the peer's buildkitd does not answer, see %s", log.Name())
-}
-
-func (b *bench) stop() {
-	_ = b.daemon.Process.Signal(syscall.SIGTERM)
-	_ = b.daemon.Wait()
+	b.images, err = imagetest.Open(filepath.Join(b.dir, "images"))
+	return err
 }

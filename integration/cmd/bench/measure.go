@@ -39,7 +39,7 @@ func (b *bench) ours(state string, flags ...string) *exec.Cmd {
 
 func (b *bench) peer() *exec.Cmd {
 	ctx := filepath.Join(b.dir, "context")
-	return exec.CommandContext(b.ctx, b.buildctl, "--addr", b.addr, "build", "--progress", "plain", "--frontend", "dockerfile.v0",
+	return exec.CommandContext(b.ctx, b.buildctl, "--addr", b.daemon.addr, "build", "--progress", "plain", "--frontend", "dockerfile.v0",
 		"--local", "context="+ctx, "--local", "dockerfile="+ctx, "--output", "type=oci,dest="+filepath.Join(b.dir, "peer.tar"))
 }
 
@@ -71,7 +71,7 @@ func (b *bench) pair(ours func() *exec.Cmd, before func() error) (a, p time.Dura
 			}
 		}
 		for _, s := range sides {
-			settle()
+			settle(time.Second)
 			t, err := timed(s.cmd)
 			if err != nil {
 				return 0, 0, err
@@ -82,20 +82,19 @@ func (b *bench) pair(ours func() *exec.Cmd, before func() error) (a, p time.Dura
 	return median(mine), median(theirs), nil
 }
 
-func settle() {
+func settle(pause time.Duration) {
 	syscall.Sync()
-	time.Sleep(time.Second)
+	time.Sleep(pause)
 }
 
 // cold builds with nothing in the builder: bases are pulled, steps run. The daemon itself is running. Both
 // sides begin with folders that were used and emptied.
 func (b *bench) cold() error {
 	empty := func() error {
-		err := exec.CommandContext(b.ctx, b.buildctl, "--addr", b.addr, "prune", "--all").Run()
+		err := b.empty(b.daemon)
 		for _, name := range []string{"cold", "cold-cache"} {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(b.dir, name)))
 		}
-		time.Sleep(2 * time.Second) // the daemon removes snapshots after it has answered
 		return err
 	}
 	a, p, err := b.pair(func() *exec.Cmd { return b.ours("cold") }, empty)

@@ -53,7 +53,7 @@ func (b *bench) bothWays(dir string, index *index, flags []string) (native, emul
 			return 0, 0, err
 		}
 		for state, all := range map[string][]string{"native": flags, "emulated": append([]string{"--emulate"}, flags...)} {
-			settle()
+			settle(time.Second)
 			t, err := b.step(dir, state, "pip: ", all...)
 			if err != nil {
 				return 0, 0, err
