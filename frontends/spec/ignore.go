@@ -121,11 +121,26 @@ func parsePattern(line string) (p ignorePattern, ok bool) {
 	if _, err := patternmatcher.New(list); err != nil || control(list[0]) {
 		return p, false
 	}
-	// "a /" is cleaned to "a ", which the matcher trims again.
-	if text := strings.TrimSpace(list[0]); text != "" {
-		p.text, p.except = strings.CutPrefix(path.Clean(text), "!")
+	// "a /" is read as "a ", which the matcher trims and cleans again. What it then has is the pattern.
+	text := strings.TrimSpace(list[0])
+	if text == "" || strings.HasPrefix(text, "/") {
+		return p, true // "/ /a" becomes "/a", and no path in the folder begins with a slash
 	}
+	text, p.except = strings.CutPrefix(path.Clean(text), "!")
+	p.text = atEnd(text)
 	return p, true
+}
+
+// atEnd protects a space at the end of a pattern ("a / /" is one for the name "a "): the next one who reads the
+// pattern would cut it off.
+func atEnd(text string) string {
+	last, size := utf8.DecodeLastRuneInString(text)
+	if !unicode.IsSpace(last) {
+		return text
+	}
+	head := text[:len(text)-size]
+	escapes := len(head) - len(strings.TrimRight(head, `\`))
+	return head[:len(head)-escapes%2] + "[" + string(last) + "]" // a backslash before it is what this replaces
 }
 
 func (ig *ignores) problem(line int, msg, hint string) *source.Error {

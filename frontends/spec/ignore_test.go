@@ -133,6 +133,8 @@ func FuzzIgnoresBelow(f *testing.F) {
 	f.Add("**/a/**/a\n**c\n", "a/a/b", "a/c")
 	f.Add("*/**.", "a", "a")
 	f.Add("a /\n/ /\nb/ /\n", "a", "a")
+	f.Add("a / /", "a", "a")
+	f.Add("/ /a\n!b / /\n", "a", "a")
 	f.Fuzz(func(t *testing.T, text, dir, file string) {
 		// The matcher takes other punctuation for its own regular expressions: "a|" matches everything.
 		if !plain(dir) || !plain(file) || strings.Trim(text, "abcdxyz.*?!/- \n") != "" {
