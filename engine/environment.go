@@ -20,20 +20,22 @@ const localEnv = "ibuild.local/environment"
 // environment is an image that code is put on, for all platforms. It is kept as an index: the images, and one
 // artifact with the facts about their trees (see environmentType).
 type environment struct {
-	rec  *llb.Recording
-	id   digest.Digest
-	code []llb.Step
-	img  *llb.Image
+	rec   *llb.Recording
+	id    digest.Digest
+	stamp digest.Digest // of its files, before they were read
+	code  []llb.Step
+	img   *llb.Image
 
 	// What follows is set once the environment is found or made.
 	repos  []string                  // where its images can be read from; localEnv for the local store
 	images map[string]registry.Image // by the platform's ID
 	facts  map[string]*Facts         // likewise
-	seen   digest.Digest             // what the tag in repos[0] stood for, "" for nothing
+	seen   map[string]digest.Digest  // what the tag stood for, by repository
 }
 
 func newEnvironment(rec *llb.Recording, img *llb.Image, code []llb.Step, graph *llb.Graph) *environment {
-	return &environment{rec: rec, img: img, code: code, id: digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
+	return &environment{rec: rec, img: img, code: code, stamp: graph.Stamp, seen: map[string]digest.Digest{},
+		id: digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
 }
 
 // environmentTag is the tag of what has an identity and can be built upon, or found, by everybody.
@@ -90,7 +92,7 @@ func (b *build) findIn(ctx context.Context, e *environment, repo string) bool {
 	if !b.req.Outputs.NoEnvTag {
 		at, _ = b.Registry.Head(ctx, repo+":"+e.tag()) // an error is a registry that does not say, so nothing is there
 	}
-	e.seen = at.Digest
+	e.seen[repo] = at.Digest
 	return b.findOwn(ctx, e, repo, at.Digest) || at.Digest != "" && b.openEnvironment(ctx, e, repo, at) == nil
 }
 
@@ -197,6 +199,12 @@ func (e *environment) layers(ctx context.Context) (map[string][]codeLayer, error
 		}
 	}
 	return out, nil
+}
+
+// stillTrue says whether the files that the identity was made of are as they were.
+func (e *environment) stillTrue(ctx context.Context) (bool, error) {
+	now, err := e.rec.Stamp(ctx)
+	return err == nil && now == e.stamp, err
 }
 
 // in says whether the environment's images are in a repository.

@@ -73,10 +73,6 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
-	before, err := e.rec.Stamp(ctx)
-	if err != nil {
-		return err
-	}
 	l := &looker{env: e, facts: map[string]*Facts{}}
 	resp, err := nativeFirst(ctx, b, e.img, e.rec, func(rec *llb.Recording) (map[string]string, error) {
 		return b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, l.look) }, platformAttrs(rec), exports)
@@ -96,8 +92,8 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 	}
 	e.set(list, repos)
 	e.facts = l.facts
-	if after, err := e.rec.Stamp(ctx); err != nil || after != before {
-		return err // its name would not be true: files that it was made of have changed
+	if still, err := e.stillTrue(ctx); !still {
+		return err // its name would not be true
 	}
 	return b.keepEnvironment(ctx, e)
 }
@@ -153,7 +149,7 @@ func (b *build) keepEnvironment(ctx context.Context, e *environment) error {
 	}
 	for _, repo := range e.repos {
 		if repo != localEnv && !b.shareEnvironment(ctx, e, repo, kept) {
-			b.rememberEnvironment(e.ownKey(repo, e.seen), kept.Index.Descriptor)
+			b.rememberEnvironment(e.ownKey(repo, e.seen[repo]), kept.Index.Descriptor)
 		}
 	}
 	return ctx.Err()
@@ -206,7 +202,7 @@ func (b *build) keepLocally(ctx context.Context, kept registry.Companion) {
 // pushEnvironment moves the tag of an environment. What somebody else has found out about the same images
 // meanwhile is kept.
 func (b *build) pushEnvironment(ctx context.Context, e *environment, repo string, kept registry.Companion) error {
-	if at, err := b.Registry.Head(ctx, repo+":"+e.tag()); err == nil && at.Digest != e.seen && at.Digest != kept.Index.Digest {
+	if at, err := b.Registry.Head(ctx, repo+":"+e.tag()); err == nil && at.Digest != e.seen[repo] && at.Digest != kept.Index.Digest {
 		if others, err := b.readFacts(ctx, byDigest(repo, at.Digest)); err == nil {
 			for id, img := range e.images {
 				if f := others.Images[img.Manifest.Digest]; f != nil {

@@ -135,7 +135,7 @@ func (f *fixture) facts(e *environment, tree ...string) {
 	b := &build{Engine: f.engine}
 	for _, repo := range e.repos {
 		if at, err := f.engine.Registry.Head(f.t.Context(), repo+":"+e.tag()); err == nil {
-			e.seen = at.Digest // nothing of it is kept
+			e.seen[repo] = at.Digest // nothing of it is kept
 		}
 		check(f.t, b.pushEnvironment(f.t.Context(), e, repo, kept))
 	}

@@ -16,8 +16,8 @@ type Outlook struct {
 	How How
 	// Why says it in one line, for people.
 	Why string
-	// Graph is what would be built; nil when only a builder can tell.
-	Graph *llb.Graph
+	// Outline is what would be built, masked as in a record; nil when only a builder can tell, or the engine has no Mask.
+	Outline *llb.Outline
 	// Identity is the image's identity, "" when it has none.
 	Identity digest.Digest
 }
@@ -51,7 +51,10 @@ func (e *Engine) Foresee(ctx context.Context, req Request) (*Outlook, error) {
 	if err := b.name(graph); err != nil {
 		return nil, err
 	}
-	o := &Outlook{Graph: graph, Identity: b.imageID}
+	o := &Outlook{Identity: b.imageID}
+	if b.Mask != nil {
+		o.Outline = b.outline()
+	}
 	o.How, o.Why, err = b.foresee(ctx, id)
 	return o, err
 }

@@ -30,47 +30,55 @@ func (t *codeTree) owner(ctx context.Context, s string) (owner, error) {
 		return owner{}, nil
 	}
 	name, group, both := strings.Cut(s, ":")
+	o, err := t.user(ctx, s, name)
+	if err == nil && both {
+		o.gid, err = t.group(ctx, s, group, o.gid)
+	}
+	if err != nil {
+		return owner{}, err
+	}
+	return o.checked(s)
+}
+
+// user is the first part of an owner, with the group that it brings.
+func (t *codeTree) user(ctx context.Context, s, name string) (owner, error) {
 	uid, known, err := ownerID(s, name)
-	if err != nil {
-		return owner{}, err
-	}
 	o := owner{uid: uid, gid: uid, set: true}
-	if !known {
-		users, err := t.users(ctx, s)
-		if err != nil {
-			return owner{}, err
-		}
-		found, err := user.ParsePasswdFilter(bytes.NewReader(users.Passwd), func(u user.User) bool { return u.Name == name })
-		if err != nil {
-			return owner{}, unreadable(s)
-		}
-		if len(found) > 0 {
-			o.uid, o.gid = found[0].Uid, found[0].Gid
-		}
-	}
-	if !both {
-		return o.checked(s)
-	}
-	gid, known, err := ownerID(s, group)
-	if err != nil {
-		return owner{}, err
-	}
-	if known {
-		o.gid = gid
-		return o.checked(s)
+	if err != nil || known {
+		return o, err
 	}
 	users, err := t.users(ctx, s)
 	if err != nil {
-		return owner{}, err
+		return o, err
 	}
-	found, err := user.ParseGroupFilter(bytes.NewReader(users.Group), func(g user.Group) bool { return g.Name == group })
+	found, err := user.ParsePasswdFilter(bytes.NewReader(users.Passwd), func(u user.User) bool { return u.Name == name })
 	if err != nil {
-		return owner{}, unreadable(s)
+		return o, unreadable(s)
 	}
 	if len(found) > 0 {
-		o.gid = found[0].Gid
+		o.uid, o.gid = found[0].Uid, found[0].Gid
 	}
-	return o.checked(s)
+	return o, nil
+}
+
+// group is the second part of an owner. As in BuildKit, a name that the image does not know leaves the user's own.
+func (t *codeTree) group(ctx context.Context, s, name string, own int) (int, error) {
+	gid, known, err := ownerID(s, name)
+	if err != nil || known {
+		return gid, err
+	}
+	users, err := t.users(ctx, s)
+	if err != nil {
+		return own, err
+	}
+	found, err := user.ParseGroupFilter(bytes.NewReader(users.Group), func(g user.Group) bool { return g.Name == name })
+	if err != nil {
+		return own, unreadable(s)
+	}
+	if len(found) > 0 {
+		own = found[0].Gid
+	}
+	return own, nil
 }
 
 // ownerID reads a number as BuildKit does; nothing at all is root. known is false for a name.

@@ -36,14 +36,14 @@ func (b *build) writeRecord(ctx context.Context, res *Result, err error) {
 }
 
 // outline describes the graph. Without a mask none is kept: nothing would hide what is secret in it.
-func (b *build) outline() *llb.Outline { return b.graph.Outline(b.Mask) }
+func (b *build) outline() *llb.Outline { return b.graph.Outline(b.mask()) }
 
 func (b *build) journalEntry(ctx context.Context, res *Result, err error) journal.Build {
-	out, asked := b.req.Outputs, b.req
+	out, asked, hide := b.req.Outputs, b.req, b.hide()
 	asked.Outputs = b.asked // without the names that follow from the identity
 	r := journal.Build{
 		Name: asked.RecordName(), Source: b.req.Source, Kind: b.req.Plan.Kind, Start: b.began.UTC().Truncate(time.Millisecond),
-		Took: time.Since(b.began).Milliseconds(), Pushed: out.Push, Identity: b.imageID, Steps: b.seen.List(b.hide),
+		Took: time.Since(b.began).Milliseconds(), Pushed: out.Push, Identity: b.imageID, Steps: b.seen.List(hide),
 	}
 	for _, e := range out.Exports {
 		r.Exports = append(r.Exports, string(e.Type))
@@ -63,7 +63,7 @@ func (b *build) journalEntry(ctx context.Context, res *Result, err error) journa
 	switch {
 	case err != nil:
 		r.Cancelled = ctx.Err() != nil || errors.Is(err, context.Canceled)
-		r.Error = journal.Short(b.hide(strings.Join(strings.Fields(err.Error()), " ")))
+		r.Error = journal.Short(hide(strings.Join(strings.Fields(err.Error()), " ")))
 	case res != nil:
 		r.How, r.Names = string(res.How), res.Names
 		if res.Descriptor.Digest != "" {
@@ -89,12 +89,31 @@ func (req Request) RecordName() string {
 	return req.Plan.Name
 }
 
-// hide makes a text fit to be kept.
-func (b *build) hide(text string) string {
+// mask is Mask, knowing the values of this build's arguments and variables: a token is a token in an address, too.
+// It is nil without a Mask.
+func (b *build) mask() llb.Mask {
 	if b.Mask == nil {
-		return text
+		return nil
 	}
-	return string(b.Mask([]byte(text)))
+	var variables []string
+	for key, value := range b.req.Plan.Attrs {
+		if name, ok := strings.CutPrefix(key, "build-arg:"); ok {
+			variables = append(variables, name+"="+value)
+		}
+	}
+	if b.graph != nil {
+		variables = append(variables, b.graph.Variables()...)
+	}
+	return b.Mask.Knowing(variables)
+}
+
+// hide returns what makes a text fit to be kept.
+func (b *build) hide() func(string) string {
+	mask := b.mask()
+	if mask == nil {
+		return func(text string) string { return text }
+	}
+	return func(text string) string { return string(mask([]byte(text))) }
 }
 
 // platformImages are the platforms of a result, with their manifests as far as this machine knows them: no

@@ -181,12 +181,13 @@ func TestARecordThatCannotBeWrittenIsNoError(t *testing.T) {
 
 func TestForesee(t *testing.T) {
 	f := newFixture(t)
+	f.engine.Mask = hideCanary
 	f.base()
 	req := f.app("app:1")
 	foresee := func(req Request, how How, why string) {
 		t.Helper()
 		o, err := f.engine.Foresee(t.Context(), req)
-		if err != nil || o.How != how || !strings.Contains(o.Why, why) || o.Graph == nil {
+		if err != nil || o.How != how || !strings.Contains(o.Why, why) || o.Outline == nil {
 			t.Errorf("%+v, %v; want %s, %s", o, err, how, why)
 		}
 	}

@@ -39,24 +39,39 @@ func (b *build) shared(ctx context.Context, rec *llb.Recording, id digest.Digest
 			return nil, &UnknownError{Names: joinNames(out), Reason: p.Reason}
 		}
 		if p.Exists == Yes {
-			b.Progress.Known("the image is in " + repo + ": nothing to build")
-			return b.nameShared(ctx, repo, p)
+			err := b.bring(ctx, repo, p.Descriptor)
+			if err == nil {
+				b.Progress.Known("the image is in " + repo + ": nothing to build")
+				return b.nameShared(ctx, p)
+			}
+			if ctx.Err() == nil {
+				b.Progress.Known(fmt.Sprintf("the image is in %s and cannot be copied, so it is built: %v", repo, err))
+			}
 		}
 	}
 	return nil, ctx.Err()
 }
 
-// nameShared gives an image of a repository the request's names.
-func (b *build) nameShared(ctx context.Context, from string, p Presence) (*Result, error) {
+// bring copies an image into the repositories of the request that it is not in.
+func (b *build) bring(ctx context.Context, from string, desc ocispecs.Descriptor) error {
 	for _, repo := range b.req.Outputs.repositories() {
 		if repo == from {
 			continue
 		}
-		err := b.Progress.Step("copy the image to "+repo, func() error { return b.Registry.Copy(ctx, from, repo, p.Descriptor) })
+		var err error
+		_ = b.Progress.Step("copy the image to "+repo, func() error {
+			err = b.Registry.Copy(ctx, from, repo, desc)
+			return nil // a red line would say that the build failed
+		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+// nameShared gives an image that is in all repositories of the request its names.
+func (b *build) nameShared(ctx context.Context, p Presence) (*Result, error) {
 	res := &Result{Descriptor: ocispecs.Descriptor{MediaType: p.Descriptor.MediaType, Digest: p.Descriptor.Digest, Size: p.Descriptor.Size},
 		ConfigDigest: p.ConfigDigest.String(), How: HowKnown}
 	return res, b.moveTags(ctx, res)

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/gitutil"
 	"github.com/opencontainers/go-digest"
 	"google.golang.org/protobuf/proto"
 )
@@ -54,9 +56,16 @@ func parseDefinition(def *pb.Definition) (ops map[digest.Digest]vertex, root dig
 type Graph struct {
 	Version string       `json:"version"`
 	Images  []GraphImage `json:"images"`
+	// Result are digests of what the result says of itself beside platforms and configs, such as the time that
+	// files are set to, by BuildKit's key. [OneImageIndex] is there for an index of one platform.
+	Result map[string]digest.Digest `json:"result,omitempty"`
 	// Stamp is what [Recording.Stamp] said of the local files just before they were read; it is in no identity.
 	Stamp digest.Digest `json:"-"`
 }
+
+// OneImageIndex is the key in [Graph.Result] of an index that holds one image, which a frontend can ask for
+// (BUILDKIT_MULTI_PLATFORM). It is stored as something else than the image alone.
+const OneImageIndex = "ibuild.index"
 
 // GraphImage is the canonical form of one platform.
 type GraphImage struct {
@@ -76,8 +85,8 @@ type GraphVertex struct {
 }
 
 // Identity is the digest of all that decides what the recording builds, and of nothing else: every
-// operation, the files that local sources can see, configs and platforms. Names of vertices, positions
-// in the source, session ids, proxies and names of cache mounts are left out.
+// operation, the files that local sources can see, configs, platforms and what else the result says. Names of
+// vertices, positions in the source, session ids, proxies and names of cache mounts are left out.
 func (g *Graph) Identity() digest.Digest {
 	type image struct {
 		Platform string
@@ -88,7 +97,11 @@ func (g *Graph) Identity() digest.Digest {
 	for _, i := range g.Images {
 		images = append(images, image{i.Platform, i.Root, i.Config})
 	}
-	data, err := json.Marshal([]any{g.Version, images})
+	whole := []any{g.Version, images}
+	if len(g.Result) > 0 {
+		whole = append(whole, g.Result)
+	}
+	data, err := json.Marshal(whole)
 	if err != nil {
 		panic(err) // RawMessage that was JSON before stays JSON
 	}
@@ -113,13 +126,29 @@ func (r *Recording) Graph(ctx context.Context) (*Graph, error) {
 	for key, l := range files {
 		stamps[key] = l.stamp
 	}
-	g := &Graph{Version: identityVersion, Images: make([]GraphImage, len(r.Images)), Stamp: joinStamps(stamps)}
+	g := &Graph{Version: identityVersion, Images: make([]GraphImage, len(r.Images)), Result: r.result(), Stamp: joinStamps(stamps)}
 	for i, img := range r.Images {
 		if g.Images[i], err = graphImage(img, parsed[i], files); err != nil {
 			return nil, err
 		}
 	}
 	return g, nil
+}
+
+// result is [Graph.Result]. All that an exporter gets to read of a result counts, also keys that are not known here.
+func (r *Recording) result() map[string]digest.Digest {
+	out := map[string]digest.Digest{}
+	for key, data := range r.meta {
+		out[key] = digest.FromBytes(data)
+	}
+	delete(out, exptypes.ExporterPlatformsKey) // the images have these
+	for _, img := range r.Images {
+		delete(out, r.configKey(img))
+	}
+	if r.multi && len(r.Images) == 1 { // what is not one image is an index anyway
+		out[OneImageIndex] = digest.FromString("")
+	}
+	return out
 }
 
 func graphImage(img RecordedImage, parsed parsedImage, files map[string]*listing) (GraphImage, error) {
@@ -252,7 +281,7 @@ func volatile(src *pb.SourceOp) bool {
 	case "http", "https":
 		return src.Attrs[pb.AttrHTTPChecksum] == ""
 	case "git":
-		return src.Attrs[pb.AttrGitChecksum] == ""
+		return !gitutil.IsCommitSHA(src.Attrs[pb.AttrGitChecksum]) // of a short one BuildKit compares what is there
 	}
 	return true
 }

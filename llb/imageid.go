@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
-	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -46,11 +45,7 @@ func (r *Recording) WithImageID(id digest.Digest) (*Recording, error) {
 		if err != nil {
 			return nil, err
 		}
-		key := exptypes.ExporterImageConfigKey
-		if r.multi {
-			key += "/" + img.ID
-		}
-		out.Images[i].Config, out.meta[key] = data, data
+		out.Images[i].Config, out.meta[r.configKey(img)] = data, data
 	}
 	return &out, nil
 }

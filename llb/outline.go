@@ -1,7 +1,6 @@
 package llb
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -84,9 +83,6 @@ type OutlineFile struct {
 	Sum   string `json:"sum,omitempty"`
 	Attrs string `json:"attrs,omitempty"`
 }
-
-// Mask returns a text without the credentials in it, and the same text when there are none.
-type Mask func(text []byte) []byte
 
 // Outline describes the graph. The mask sees every name and value before it is kept; where it hides something,
 // a fingerprint of the value stays, so that a change of a secret can be seen and the secret cannot.
@@ -204,60 +200,6 @@ func envParts(env []string) []Part {
 		list = append(list, Part{What: "variable", Name: k, Value: v})
 	}
 	return list
-}
-
-// hider takes credentials out of texts: what the mask recognises, and the values of variables that it hides
-// wherever else in the image they are.
-type hider struct {
-	mask   Mask
-	values *strings.Replacer
-}
-
-// minHidden is the length from which on a hidden variable's value is looked for in other texts: "1" would be
-// found everywhere.
-const minHidden = 6
-
-func newHider(mask Mask, img GraphImage) *hider {
-	var pairs []string
-	see := func(list []Part) {
-		for _, p := range list {
-			text := []byte(p.Name + "=" + p.Value)
-			if (p.What == "variable" || p.What == "label") && len(p.Value) >= minHidden && !bytes.Equal(mask(text), text) && !slices.Contains(pairs, p.Value) {
-				pairs = append(pairs, p.Value, fingerprint(p.Value))
-			}
-		}
-	}
-	see(configParts(img.Config))
-	for _, v := range img.Vertices {
-		see(envParts(v.Op.GetExec().GetMeta().GetEnv()))
-	}
-	return &hider{mask: mask, values: strings.NewReplacer(pairs...)}
-}
-
-func fingerprint(s string) string { return "(hidden " + digest.FromString(s).Encoded()[:8] + ")" }
-
-func (h *hider) parts(list []Part) []Part {
-	for i, p := range list {
-		if text := []byte(p.Name + "=" + p.Value); p.What == "variable" && !bytes.Equal(h.mask(text), text) {
-			list[i].Value = fingerprint(p.Value)
-			continue
-		}
-		list[i].Name, list[i].Value = h.text(p.Name), h.text(p.Value)
-	}
-	return list
-}
-
-// text is a name or value as it may be kept.
-func (h *hider) text(s string) string {
-	plain := h.values.Replace(s)
-	if masked := string(h.mask([]byte(plain))); masked != plain {
-		plain = masked + " " + fingerprint(s)
-	}
-	if len(plain) > maxOutlineText {
-		cut := strings.ToValidUTF8(plain[:maxOutlineText], "")
-		plain = fmt.Sprintf("%s… (cut, %d bytes, %s)", cut, len(s), digest.FromString(s).Encoded()[:8])
-	}
-	return plain
 }
 
 // Check says what is wrong with an outline that was read from somewhere: inputs have to be steps before it.

@@ -62,21 +62,30 @@ func newRecording(res *gateway.Result, locals map[string]Local, fallback ocispec
 		return nil, fmt.Errorf("one result for %d platforms", len(list.Platforms))
 	}
 	for _, p := range list.Platforms {
-		ref, key := res.Ref, exptypes.ExporterImageConfigKey
+		ref := res.Ref
 		if rec.multi {
 			var there bool
 			if ref, there = res.Refs[p.ID]; !there {
 				return nil, fmt.Errorf("no result for the platform %s", p.ID)
 			}
-			key += "/" + p.ID
 		}
 		def, err := definition(ref)
 		if err != nil {
 			return nil, err
 		}
-		rec.Images = append(rec.Images, RecordedImage{ID: p.ID, Platform: p.Platform, Definition: def, Config: res.Metadata[key]})
+		img := RecordedImage{ID: p.ID, Platform: p.Platform, Definition: def}
+		img.Config = res.Metadata[rec.configKey(img)]
+		rec.Images = append(rec.Images, img)
 	}
 	return rec, nil
+}
+
+// configKey is where the image's config is in the result.
+func (r *Recording) configKey(img RecordedImage) string {
+	if r.multi {
+		return exptypes.ExporterImageConfigKey + "/" + img.ID
+	}
+	return exptypes.ExporterImageConfigKey
 }
 
 func definition(ref gateway.Reference) (*pb.Definition, error) {

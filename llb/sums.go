@@ -39,7 +39,9 @@ type keptFact struct {
 }
 
 func newSums(folder string, memory FileMemory) *sums {
-	return &sums{folder: folder, memory: memory, clock: time.Now, traits: traitsOf, since: time.Now(),
+	return &sums{folder: folder, memory: memory, clock: time.Now, traits: traitsOf,
+		since: time.Now().Round(0), // by the clock alone: one that was set back has to be seen
+
 		files: map[string]fileSum{}, devices: map[uint64]traits{}}
 }
 

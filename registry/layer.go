@@ -244,7 +244,11 @@ func copyExactly(w io.Writer, r io.Reader, e Entry) error {
 	if err != nil {
 		return err
 	}
-	if more, _ := io.ReadFull(r, make([]byte, 1)); n != e.Size || more > 0 {
+	more, err := io.ReadFull(r, make([]byte, 1)) // a reader that checks its bytes says at the end what it found
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if n != e.Size || more > 0 {
 		return fmt.Errorf("%w: it had %d bytes", ErrFileChanged, e.Size)
 	}
 	if e.Digest != "" && hash.Digest() != e.Digest {

@@ -11,7 +11,6 @@ import (
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/frontends"
-	"github.com/ibuild/ibuild/frontends/spec/credential"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/urfave/cli/v2"
 )
@@ -124,16 +123,15 @@ func explainSource(c *cli.Context, arg string) (*explanation, error) {
 		return nil, err
 	}
 	e.Now = &prospect{How: now.How, Why: now.Why, Identity: now.Identity.String()}
-	if now.Graph == nil {
+	if now.Outline == nil {
 		e.Unknown = "what is built is not known before it is"
 		return e, nil
 	}
-	outline := now.Graph.Outline(credential.Mask)
-	for _, img := range outline.Images {
+	for _, img := range now.Outline.Images {
 		e.Now.Steps += len(img.Steps)
 	}
 	if built {
-		e.compare(log, last, outline)
+		e.compare(log, last, now.Outline)
 	}
 	return e, nil
 }
@@ -148,9 +146,14 @@ func sameOutputs(out *engine.Outputs, last *journal.Build) (err error) {
 	for _, t := range last.Exports {
 		out.Exports = append(out.Exports, engine.Export{Type: engine.ExportType(t), Dest: "-"})
 	}
-	if len(out.Names)+len(out.ByIdentity) == 0 {
-		out.Names, err = parseNames(last.Names)
+	if len(out.Names)+len(out.ByIdentity) > 0 || !out.Push {
+		return nil
 	}
+	names := last.Names
+	if len(names) == 0 { // it failed before it had any
+		names = []string{last.Name}
+	}
+	out.Names, err = parseNames(names)
 	return err
 }
 

@@ -91,7 +91,7 @@ func buildsOf(log journal.Journal, arg string, limit int) ([]journal.Build, erro
 		}
 		keys = []string{path}
 	} else if named, err := reference.ParseNormalizedNamed(arg); err == nil {
-		keys = append(keys, reference.FamiliarString(named), reference.FamiliarString(reference.TagNameOnly(named)))
+		keys = append(keys, reference.FamiliarString(named), reference.FamiliarString(reference.TagNameOnly(named)), reference.TagNameOnly(named).String())
 	}
 	for _, k := range keys {
 		if list := log.Builds(k, limit); len(list) > 0 {

@@ -246,7 +246,7 @@ func TestVerifyRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{docker}, 2, "no build of DIR/Dockerfile with an image is recorded on this machine\nhint:  name the image to compare with: --with IMAGE"},
-		{[]string{"--with", d.host + "/none:1", docker}, 1, "not found"},
+		{[]string{"--with", d.host + "/none:1", docker}, 4, "not found"},
 		{[]string{"--with", docker, docker}, 2, "not an archive"},
 		{[]string{"--files", "-1", docker}, 2, "--files cannot be -1"},
 		{[]string{"--format", "xml", docker}, 2, "--format cannot be"},

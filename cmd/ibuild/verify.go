@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/engine/anatomy"
 	"github.com/ibuild/ibuild/engine/journal"
+	"github.com/ibuild/ibuild/registry"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/urfave/cli/v2"
 )
@@ -79,9 +81,12 @@ func runVerify(c *cli.Context) error {
 	}
 	old, done, err := o.reference(c)
 	if err != nil {
-		return err
+		return cannotTell(err)
 	}
 	defer done()
+	if _, err := anatomy.Read(c.Context, old); err != nil { // before a long build
+		return cannotTell(err)
+	}
 	dir, err := os.MkdirTemp("", "ibuild-verify-*")
 	if err != nil {
 		return err
@@ -102,6 +107,14 @@ func runVerify(c *cli.Context) error {
 	}
 	r.New = "the build of " + o.req.Plan.Name + " just now"
 	return writeVerdict(c.App.Writer, format, r)
+}
+
+// cannotTell keeps the code of "not reproducible" for what is: an image that is not there to compare with is not.
+func cannotTell(err error) error {
+	if errors.Is(err, registry.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return cli.Exit(fmt.Sprintf("there is no image to compare with: %v", err), exitReach)
+	}
+	return err
 }
 
 // reference is the image to compare with.

@@ -3,6 +3,7 @@ package anatomy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -120,6 +121,9 @@ func readImage(ctx context.Context, src Source, desc ocispecs.Descriptor) (Image
 	}
 	steps := layerSteps(img.Config.History)
 	for i, l := range m.Layers {
+		if err := errors.Join(l.Digest.Validate(), ids[i].Validate()); err != nil {
+			return img, &FormatError{desc.Digest, fmt.Sprintf("layer %d: %v", i+1, err)}
+		}
 		layer := Layer{Desc: l, DiffID: ids[i]}
 		if len(steps) == len(m.Layers) {
 			layer.Step = steps[i]

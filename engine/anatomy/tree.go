@@ -25,6 +25,7 @@ const (
 	maxLayerFiles = 500_000
 	maxLayerSize  = 200 << 30 // bytes, unpacked: they are read, not kept
 	maxWindow     = 128 << 20 // bytes of memory that zstd may ask for
+	maxNames      = 512 << 20 // bytes of paths, links and attributes, which are kept
 )
 
 // entry is one file of a layer.
@@ -51,6 +52,7 @@ func readTree(ctx context.Context, r io.Reader) (map[string]entry, error) {
 	defer closer()
 	tr := tar.NewReader(&bounded{ctx: ctx, r: plain, left: maxLayerSize})
 	tree := map[string]entry{}
+	names := 0
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -64,6 +66,9 @@ func readTree(ctx context.Context, r io.Reader) (map[string]entry, error) {
 			return nil, fmt.Errorf("%w: more than %d files", errTooMuch, maxLayerFiles)
 		}
 		e := entry{kind: h.Typeflag, mode: fs.FileMode(h.Mode) & 0o7777, uid: h.Uid, gid: h.Gid, size: h.Size, time: h.ModTime, link: h.Linkname, xattrs: xattrs(h)}
+		if names += len(h.Name) + len(e.link) + len(e.xattrs); names > maxNames {
+			return nil, fmt.Errorf("%w: the names and attributes of its files have more than %d bytes", errTooMuch, maxNames)
+		}
 		if h.Typeflag == tar.TypeReg {
 			sum := sha256.New()
 			if _, err := io.Copy(sum, tr); err != nil {

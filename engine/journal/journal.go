@@ -102,8 +102,10 @@ func (j Journal) Add(ctx context.Context, b Build, outline func() *llb.Outline) 
 		b.Steps, b.StepsBlob = nil, desc
 	}
 	e := cache.Entry[Build]{Keys: []string{b.Name}, Value: b}
-	if b.Source != "" && b.Source != b.Name {
-		e.Keys = append(e.Keys, b.Source)
+	for _, k := range append([]string{b.Source}, b.Names...) {
+		if k != "" && !slices.Contains(e.Keys, k) {
+			e.Keys = append(e.Keys, k)
+		}
 	}
 	for _, d := range []*ocispecs.Descriptor{b.GraphBlob, b.StepsBlob} {
 		if d != nil {
@@ -125,10 +127,11 @@ func (j Journal) keepGraph(ctx context.Context, b *Build, outline func() *llb.Ou
 	return err
 }
 
-// Builds returns records, the newest first, at most limit of them: of the name or the source, or all for "".
-func (j Journal) Builds(nameOrSource string, limit int) []Build {
+// Builds returns records, the newest first, at most limit of them: of one key, or all for "". The keys of a record
+// are its Name, its Source, and each of its Names.
+func (j Journal) Builds(key string, limit int) []Build {
 	var list []Build
-	for _, e := range j.log().Last(nameOrSource, limit) {
+	for _, e := range j.log().Last(key, limit) {
 		e.Value.ID = e.ID
 		list = append(list, e.Value)
 	}

@@ -19,7 +19,7 @@ const (
 	maxRows              = 500
 
 	ranFill, ranLine       = "#eef3fb", "#3b6ea8"
-	cachedFill, cachedLine = "#f3f0e6", "#94803a"
+	knownFill, knownLine   = "#f3f0e6", "#94803a"
 	failedFill, failedLine = "#fbeaea", "#a83b3b"
 )
 
@@ -77,7 +77,7 @@ func (s scale) bar(p *strings.Builder, step Step, y int, end int64) {
 	case step.Error != "":
 		fill, line, note = failedFill, failedLine, note+", failed"
 	case step.Cached:
-		fill, line, note = cachedFill, cachedLine, "cached"
+		fill, line, note = knownFill, knownLine, "known"
 	}
 	if took < 0 {
 		took, note = max(0, end-step.Start), "not ended"
