@@ -114,10 +114,16 @@ func TestListingIsWhatIsSent(t *testing.T) {
 		}
 		var want []string
 		if err := filtered.Walk(t.Context(), "", func(p string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
 			info, err := e.Info()
+			if err != nil {
+				return err
+			}
 			st := info.Sys().(*fstypes.Stat)
 			want = append(want, fmt.Sprint(filepath.ToSlash(p), fs.FileMode(st.Mode), st.Linkname))
-			return err
+			return nil
 		}); err != nil {
 			t.Fatal(err)
 		}
