@@ -156,6 +156,7 @@ func TestReviewLargeInputs(t *testing.T) {
 		"continued requirements":   {text: "requirements: r.txt", files: map[string]string{"r.txt": "a" + strings.Repeat("\\\n", 500_000)}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			for file, data := range c.files {
 				writeTo(t, filepath.Join(dir, file), data)
