@@ -159,6 +159,19 @@ func TestDiffWords(t *testing.T) {
 	}
 }
 
+// TestDiffOfTheResult: what the result says of itself is in the identity, so a change of it is seen.
+func TestDiffOfTheResult(t *testing.T) {
+	before, after := &Graph{Images: []GraphImage{{Platform: "linux/amd64"}}}, &Graph{Images: []GraphImage{{Platform: "linux/amd64"}}}
+	after.Result = map[string]digest.Digest{"source.date.epoch": digest.FromString("1")}
+	var out bytes.Buffer
+	if err := Diff(before.Outline(unmasked), after.Outline(unmasked)).WriteText(&out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "output source.date.epoch is new") {
+		t.Errorf("it says\n%s", out.String())
+	}
+}
+
 // TestDiffOfImages compares what real recordings give with golden texts: one for each kind of input.
 func TestDiffOfImages(t *testing.T) {
 	outline := func(dir string, edit func(img *Image, opt *Options)) *Outline {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/opencontainers/go-digest"
 	"google.golang.org/protobuf/proto"
 )
@@ -90,7 +91,7 @@ func (g *Graph) Outline(mask Mask) *Outline {
 	out := &Outline{Images: []OutlineImage{}}
 	for _, img := range g.Images {
 		h := newHider(mask, img)
-		oi := OutlineImage{Platform: img.Platform, Config: h.parts(configParts(img.Config))}
+		oi := OutlineImage{Platform: img.Platform, Config: append(h.parts(configParts(img.Config)), g.resultParts()...)}
 		at := map[string]int{}
 		for i, v := range img.Vertices {
 			at[string(v.Digest)] = i
@@ -99,6 +100,19 @@ func (g *Graph) Outline(mask Mask) *Outline {
 		out.Images = append(out.Images, oi)
 	}
 	return out
+}
+
+// resultParts are what the result says of itself, but for the config of a base, which is a step of its own. Values
+// are digests, only to see a change.
+func (g *Graph) resultParts() []Part {
+	var list []Part
+	for _, key := range slices.Sorted(maps.Keys(g.Result)) {
+		if strings.HasPrefix(key, exptypes.ExporterImageBaseConfigKey) {
+			continue
+		}
+		list = append(list, Part{What: "output", Name: key, Value: shortSum(g.Result[key])})
+	}
+	return list
 }
 
 func outlineStep(v GraphVertex, at map[string]int, h *hider) OutlineStep {

@@ -90,7 +90,7 @@ func noCacheFlag() cli.Flag {
 
 // noLockFlag is for the commands that take the digests of a lock.
 func noLockFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "no-lock", Usage: "ignore ibuild.lock and take what the tags of images point to now"}
+	return &cli.BoolFlag{Name: "no-lock", Aliases: []string{"pull"}, Usage: "ignore ibuild.lock and take what the tags of images point to now"}
 }
 
 // order is the command line of a build, read.

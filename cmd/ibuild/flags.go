@@ -22,7 +22,7 @@ import (
 // later are flags of `docker buildx build` that people will type and that come with a later version.
 var later = []string{
 	"add-host", "allow", "annotation", "attest", "build-context", "cache-from", "cache-to", "call", "cgroup-parent", "check",
-	"load", "network", "no-cache-filter", "no-source-map", "provenance", "pull", "sbom", "shm-size", "ssh", "ulimit",
+	"load", "network", "no-cache-filter", "no-source-map", "provenance", "sbom", "shm-size", "ssh", "ulimit",
 }
 
 // usageError says what is wrong with the flags of a command.

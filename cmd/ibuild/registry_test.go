@@ -148,8 +148,10 @@ func TestLockCommand(t *testing.T) {
 			t.Errorf("a locked build asked %s", r)
 		}
 	}
-	if s.identity(docker, "--no-lock") == identity {
-		t.Error("--no-lock takes the digest of the lock")
+	for _, flag := range []string{"--no-lock", "--pull"} {
+		if s.identity(docker, flag) == identity {
+			t.Errorf("%s takes the digest of the lock", flag)
+		}
 	}
 	if code, out, _ = ibuild(t, "", "lock", docker); code != 0 || !strings.Contains(out, "has it all: 2 images") {
 		t.Errorf("lock again: %d %s", code, out)
