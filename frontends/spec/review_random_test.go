@@ -13,7 +13,7 @@ func TestReviewRandomImages(t *testing.T) {
 	dir := checkout(t)
 	random := rand.New(rand.NewPCG(3, 4))
 	tried := 0
-	for range 300 {
+	for range 600 {
 		img := DebianBase("3.12").WithSecrets(Secret{ID: "token", Env: "TOKEN", Optional: true})
 		if random.IntN(2) == 0 {
 			img = From("registry.example/base:1").WithSecrets(Secret{ID: "token", File: "/run/token"})
