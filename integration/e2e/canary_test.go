@@ -78,7 +78,7 @@ func TestCanariesOfSpecs(t *testing.T) {
 	eachGarden(t, func(t *testing.T, g *garden) {
 		netrc := guard(t, packageHost(), g.marker.canary("netrc"))
 		dir, flags := g.canarySpec(t, netrc)
-		ref := shared.env.Registry.Ref("canaries/spec:" + g.name)
+		ref := shared.env.Registry.Ref("canaries/spec/" + g.name)
 		g.everyCommand(t, ref, nil, flags, filepath.Join(dir, "image.yaml"))
 		g.run(t, 0, nil, "spec", "show", filepath.Join(dir, "image.yaml"))
 		if g.index.let.Load() == 0 || netrc.let.Load() == 0 {
@@ -111,7 +111,7 @@ func TestCanariesOfSpecs(t *testing.T) {
 		dir = g.source(t, "main.py", header+code, "book.ipynb", string(notebook))
 		for _, name := range []string{"main.py", "book.ipynb"} {
 			before := g.index.let.Load()
-			ref := shared.env.Registry.Ref("canaries/" + name + ":" + g.name)
+			ref := shared.env.Registry.Ref("canaries/" + name + "/" + g.name)
 			g.everyCommand(t, ref, nil, flags[2:4], filepath.Join(dir, name))
 			prints(t, pull(t, ref, amd64), noOptions, "ibuild-private-hello 1.1\n")
 			if g.index.let.Load() == before {
@@ -154,7 +154,7 @@ echo '{"python": "3.11", "packages": {"ibuild-private-hello": {"version": "1.1",
 			t.Fatal(err)
 		}
 		env := []string{"PATH=" + interpreter + ":" + os.Getenv("PATH")}
-		ref := shared.env.Registry.Ref("canaries/starts:" + g.name)
+		ref := shared.env.Registry.Ref("canaries/starts/" + g.name)
 		g.everyCommand(t, ref, env, flags, filepath.Join(dir, "image.yaml"))
 		g.run(t, 0, env, "spec", "show", filepath.Join(dir, "image.yaml"))
 		if g.index.let.Load() == 0 || netrc.let.Load() == 0 {
@@ -206,7 +206,7 @@ func TestCanariesOfTheMachine(t *testing.T) {
 				file = "image.yaml"
 			}
 			m := guard(t, packageHost(), g.marker.canary("machine-index"))
-			ref := shared.env.Registry.Ref(fmt.Sprintf("canaries/machine-%s:%d", g.name, i))
+			ref := shared.env.Registry.Ref(fmt.Sprintf("canaries/machine-%s/%d", g.name, i))
 			g.everyCommand(t, ref, ways[name](m), nil, filepath.Join(dir, file))
 			if m.let.Load() == 0 {
 				t.Errorf("%s, %s: the index was not asked with the password", name, file)
@@ -252,7 +252,7 @@ RUN --mount=type=secret,id=ENV_SECRET,env=ENV_SECRET,required=true --mount=type=
     test "$ENV_SECRET" = "$(sed s/file-secret/env-secret/ /run/secrets/file)" && test -n "$HTTPS_PROXY"
 RUN test -z "$ENV_SECRET" && test ! -s /run/secrets/file
 `, "secret", g.marker.canary("file-secret"))
-		ref := shared.env.Registry.Ref("canaries/dockerfile:" + g.name)
+		ref := shared.env.Registry.Ref("canaries/dockerfile/" + g.name)
 		flags := []string{"--secret", "id=ENV_SECRET", "--secret", "id=file,src=" + filepath.Join(dir, "secret"), "--build-arg", "SHOWN=" + g.shown.canary("argument"),
 			"--build-arg", "HTTPS_PROXY=http://ibuild:" + url.QueryEscape(g.marker.canary("proxy-argument")) + "@127.0.0.1:9"}
 		g.everyCommand(t, ref, nil, flags, filepath.Join(dir, "Dockerfile"))

@@ -43,7 +43,7 @@ func inBothPlatforms(t *testing.T, name, dir string, check func(t *testing.T, pl
 	t.Helper()
 	t.Run("with", func(t *testing.T) {
 		enginesAtOnce(t, rootAndRemote(t), func(t *testing.T, e engine) {
-			ref := e.push(t, name+":"+e.name, "--platform", amd64+","+arm64, dir)
+			ref := e.push(t, name+"/"+e.name, "--platform", amd64+","+arm64, dir)
 			for _, p := range []string{amd64, arm64} {
 				img := pull(t, ref, p)
 				check(t, p, func(o imagetest.RunOptions, want string) { t.Helper(); prints(t, img, o, want) })
@@ -152,7 +152,7 @@ func TestPixiScript(t *testing.T) {
 		run(noOptions, prefix+helloFrom(platform))
 	})
 	e := engineNamed(t, "root")
-	res, err := imagetest.Run(t.Context(), pull(t, shared.env.Registry.Ref("pixi/script:root"), amd64), imagetest.RunOptions{Entrypoint: []string{"cat", "/opt/pixi/pixi.lock"}})
+	res, err := imagetest.Run(t.Context(), pull(t, shared.env.Registry.Ref("pixi/script/root"), amd64), imagetest.RunOptions{Entrypoint: []string{"cat", "/opt/pixi/pixi.lock"}})
 	if err != nil || res.ExitCode != 0 {
 		t.Fatal(err, res)
 	}

@@ -133,7 +133,7 @@ func (x dockerfileExample) build(t *testing.T, e engine) string {
 	for _, p := range x.platforms {
 		args = append(args, "--platform", p)
 	}
-	ref := shared.env.Registry.Ref("dockerfiles/" + x.name() + ":" + e.name)
+	ref := shared.env.Registry.Ref("dockerfiles/" + x.name() + "/" + e.name)
 	o := e.ibuild(t, append(append([]string{"build", "--progress", "plain", "--push", "-t", ref}, args...), dir)...)
 	for id, value := range x.secrets {
 		keepsSecret(t, e, o, ref, id, value)
@@ -191,7 +191,7 @@ func (x dockerfileExample) buildctl(t *testing.T) string {
 	if x.platforms != nil {
 		args = append(args, "--opt", "platform="+strings.Join(x.platforms, ","))
 	}
-	ref := shared.env.Registry.Ref("dockerfiles/" + x.name() + ":buildctl")
+	ref := shared.env.Registry.Ref("dockerfiles/" + x.name() + "/buildctl")
 	buildctl(t, ref, args...)
 	return ref
 }

@@ -157,7 +157,8 @@ func mustEnd(t *testing.T, cmd *exec.Cmd) outcome {
 	return o
 }
 
-// push builds and pushes an image, and returns its name.
+// push builds and pushes an image, and returns its name. Engines that are compared need a repository each: what one has
+// put there the next one finds, and makes nothing.
 func (e engine) push(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	ref := shared.env.Registry.Ref(name)

@@ -74,7 +74,7 @@ func TestLayers(t *testing.T) {
 			}
 			var all agreement
 			enginesAtOnce(t, rootAndRemote(t), func(t *testing.T, e engine) {
-				img := pull(t, e.push(t, "layers:"+e.name, dir), amd64)
+				img := pull(t, e.push(t, "layers/"+e.name, dir), amd64)
 				all.add(t, img, amd64, func() { prints(t, img, imagetest.RunOptions{Entrypoint: x.run}, x.want) })
 			})
 		})

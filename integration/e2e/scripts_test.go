@@ -43,7 +43,7 @@ func expected(t *testing.T, script string) string {
 func TestScriptOnTwoPlatforms(t *testing.T) {
 	script := filepath.Join(shared.examples, "scripts", "fit.py")
 	build := func(t *testing.T, e engine) string {
-		return e.push(t, "scripts/two-platforms:"+e.name, "--platform", amd64+","+arm64, script)
+		return e.push(t, "scripts/two-platforms/"+e.name, "--platform", amd64+","+arm64, script)
 	}
 	var all agreement
 	enginesAtOnce(t, engines(t), func(t *testing.T, e engine) {

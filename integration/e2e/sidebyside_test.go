@@ -27,7 +27,7 @@ entrypoint: [sh, -c, "echo '[1]' | jq -c . && python -c 'import tabulate; print(
 			if dot := e.ibuild(t, "llb", "--format", "dot", source).stdout; strings.Contains(dot, "join OS packages and wheels") != (how == "together") {
 				t.Errorf("%s: the graph is\n%s", how, dot)
 			}
-			ref := shared.env.Registry.Ref("sidebyside/" + how + ":" + e.name)
+			ref := shared.env.Registry.Ref("sidebyside/" + how + "/" + e.name)
 			e.ibuild(t, "build", "--progress", "plain", "--push", "-t", ref, source)
 			img := pull(t, ref, amd64)
 			prints(t, img, noOptions, "[1]\n0.9.0\n")

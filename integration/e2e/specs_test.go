@@ -52,7 +52,7 @@ func (x specExample) test(t *testing.T) {
 // assembled is the image with its code put on in ibuild's process.
 func (x specExample) assembled(t *testing.T, e engine) v1.Image {
 	t.Helper()
-	ref := shared.env.Registry.Ref("specs/" + x.dir + ":" + e.name)
+	ref := shared.env.Registry.Ref("specs/" + x.dir + "/" + e.name)
 	o := e.ibuild(t, x.args(t, "--push", "-t", ref)...)
 	if !strings.Contains(o.stderr, "code put on top") && !strings.Contains(o.stderr, "put together without a builder") {
 		t.Errorf("the image was not assembled:\n%s", o.stderr)
@@ -66,7 +66,7 @@ func (x specExample) assembled(t *testing.T, e engine) v1.Image {
 // whole has the builder make all of the image, which it must where a file tree is wanted.
 func (x specExample) whole(t *testing.T, e engine, want look) {
 	t.Helper()
-	ref := shared.env.Registry.Ref("specs/" + x.dir + ":whole-" + e.name)
+	ref := shared.env.Registry.Ref("specs/" + x.dir + "/whole-" + e.name)
 	archive := filepath.Join(folder(t), "tree.tar")
 	o := e.ibuild(t, x.args(t, "--push", "-t", ref, "-o", "type=tar,dest="+archive)...)
 	if !strings.Contains(o.stderr, "built by") {
