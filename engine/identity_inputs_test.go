@@ -269,9 +269,10 @@ func doesNotCount(f *fixture, first string) map[string]func(t *testing.T, in *in
 		},
 		"owners": func(t *testing.T, in *inputs) {
 			in.after = func(dir string) {
-				if err := os.Lchown(filepath.Join(dir, "src/a"), 1234, 1234); err != nil {
-					t.Skip(err)
+				if os.Geteuid() != 0 {
+					t.Skip("only root can give files away")
 				}
+				check(t, os.Lchown(filepath.Join(dir, "src/a"), 1234, 1234))
 			}
 		},
 		"the number of CPUs": func(t *testing.T, _ *inputs) {

@@ -27,7 +27,7 @@ func TestApt(t *testing.T) {
 		{name: "no apt", host: fakeHost{files: files{"/etc/os-release": bookworm, sources: other}}},
 		{
 			name: "nothing set", host: fakeHost{
-				files:    files{aptConfig: "", "/etc/apt/sources.list": "# deb http://x/y z\ndeb [signed-by=/k] http://deb.debian.org/debian bookworm main\n"},
+				files:    files{aptConfig: "", "/etc/apt/sources.list": "# deb http://x/y z\ndeb [signed-by=/k] http://ftp.debian.org/debian bookworm main\n"},
 				commands: map[string]string{aptConfig: "Acquire \"\";\nAPT::Architecture \"amd64\";\n"},
 			},
 		},
@@ -61,7 +61,7 @@ func TestApt(t *testing.T) {
 		{
 			name: "public hosts only", host: fakeHost{
 				files:    files{aptConfig: "", "/etc/os-release": bookworm, sources: other},
-				commands: map[string]string{aptConfig: "", aptGet: "http://deb.debian.org/debian/ bookworm main amd64\nhttps://download.docker.com/linux/debian/ bookworm stable amd64\n"},
+				commands: map[string]string{aptConfig: "", aptGet: "http://ftp.debian.org/debian/ bookworm main amd64\nhttps://download.docker.com/linux/debian/ bookworm stable amd64\n"},
 			},
 			notes: []string{"apt repository https://download.docker.com/linux/debian/ bookworm is not carried: it is not known to be a mirror of debian"},
 		},
