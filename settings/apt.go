@@ -3,7 +3,6 @@ package settings
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -110,25 +109,25 @@ func (d *detector) otherHosts() bool {
 }
 
 var (
-	aptLine  = regexp.MustCompile(`^([^ ]+) "(.*)";$`)
-	aptProxy = regexp.MustCompile(`(?i)^Acquire::https?::Proxy(::[A-Za-z0-9._:\[\]-]+)?$`)
-	aptAuto  = regexp.MustCompile(`(?i)^Acquire::https?::Proxy-?Auto-?Detect$`)
-	aptCA    = regexp.MustCompile(`(?i)^Acquire::https::(?:[^ ]+::)?CAInfo$`)
+	aptLine  = pattern(`^([^ ]+) "(.*)";$`)
+	aptProxy = pattern(`(?i)^Acquire::https?::Proxy(::[A-Za-z0-9._:\[\]-]+)?$`)
+	aptAuto  = pattern(`(?i)^Acquire::https?::Proxy-?Auto-?Detect$`)
+	aptCA    = pattern(`(?i)^Acquire::https::(?:[^ ]+::)?CAInfo$`)
 )
 
 // parseAptConfig reads the output of apt-config dump.
 func parseAptConfig(data []byte) (conf aptConf) {
 	for line := range strings.Lines(string(data)) {
-		m := aptLine.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+		m := aptLine().FindStringSubmatch(strings.TrimRight(line, "\r\n"))
 		if m == nil || m[2] == "" {
 			continue
 		}
 		switch {
-		case aptProxy.MatchString(m[1]):
+		case aptProxy().MatchString(m[1]):
 			conf.proxies = append(conf.proxies, aptOption{m[1], m[2]})
-		case aptAuto.MatchString(m[1]):
+		case aptAuto().MatchString(m[1]):
 			conf.auto = true
-		case aptCA.MatchString(m[1]):
+		case aptCA().MatchString(m[1]):
 			conf.ca = append(conf.ca, setting{m[2], "apt's " + m[1]})
 		}
 	}

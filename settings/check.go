@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,13 +49,13 @@ func (c *checker) config(cfg *Config) {
 	c.size([]string{"engine", "max_size"}, cfg.Engine.MaxSize)
 	c.size([]string{"cache", "max_size"}, cfg.Cache.MaxSize)
 	c.packages(&cfg.Packages)
-	if ns := cfg.CacheNamespace; ns != "" && !namespace.MatchString(ns) {
+	if ns := cfg.CacheNamespace; ns != "" && !namespace().MatchString(ns) {
 		c.bad([]string{"cache_namespace"}, "use letters, digits and . _ - /, at most 128, and begin with a letter or digit",
 			fmt.Sprintf("%q is not a name", ns), nil)
 	}
 }
 
-var namespace = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$`)
+var namespace = pattern(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$`)
 
 func (c *checker) registry(host string, r *resolverconfig.RegistryConfig) {
 	key := func(parts ...string) []string { return append([]string{"registry", host}, parts...) }

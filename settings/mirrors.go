@@ -52,7 +52,7 @@ func (d *detector) distribution() (distribution, bool) {
 		}
 		break
 	}
-	if codename == "" || !indexName.MatchString(codename) {
+	if codename == "" || !indexName().MatchString(codename) {
 		return distribution{}, false
 	}
 	switch id {

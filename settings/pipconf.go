@@ -3,7 +3,6 @@ package settings
 import (
 	"errors"
 	"math"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -37,7 +36,7 @@ func (conf pipConf) add(path string, data []byte) error {
 	return nil
 }
 
-var pythonSection = regexp.MustCompile(`^\[(.+)\]`)
+var pythonSection = pattern(`^\[(.+)\]`)
 
 // parsePython reads a file as Python's configparser.RawConfigParser does: the libraries for ini files end a
 // value of several lines at a comment or an empty line, and would lose indexes so. The line is that of the
@@ -61,7 +60,7 @@ func parsePython(data []byte) (file map[string]map[string]string, line int, err 
 			continue
 		}
 		indent = here
-		if m := pythonSection.FindStringSubmatch(s); m != nil {
+		if m := pythonSection().FindStringSubmatch(s); m != nil {
 			if _, again := file[m[1]]; again && m[1] != "DEFAULT" {
 				return nil, i + 1, errors.New("the section is there twice")
 			}

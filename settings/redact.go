@@ -3,7 +3,6 @@ package settings
 import (
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strings"
 )
 
@@ -18,7 +17,7 @@ func redact(s string) string {
 		return printable(s)
 	}
 	start := 0
-	if scheme, _, ok := strings.Cut(s, "://"); ok && urlScheme.MatchString(scheme) && len(scheme) < at {
+	if scheme, _, ok := strings.Cut(s, "://"); ok && urlScheme().MatchString(scheme) && len(scheme) < at {
 		start = len(scheme) + len("://")
 	}
 	tail, _, query := strings.Cut(s[at:], "?")
@@ -28,7 +27,7 @@ func redact(s string) string {
 	return printable(s[:start] + "***" + tail)
 }
 
-var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*$`)
+var urlScheme = pattern(`^[A-Za-z][A-Za-z0-9+.-]*$`)
 
 // isWeb says whether a URL is one that a build step could reach: an index can be a path of this machine too.
 func isWeb(s string) bool {

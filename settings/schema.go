@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -30,7 +29,7 @@ func tomlError(file string, data []byte, target any, err error) error {
 		return &Error{File: file, Msg: "the file is not valid TOML", Err: err}
 	}
 	msg := strings.TrimPrefix(e.Error(), "toml: ")
-	if m := wrongKind.FindStringSubmatch(msg); m != nil {
+	if m := wrongKind().FindStringSubmatch(msg); m != nil {
 		key, typ, _ := lookup(e.Key(), target)
 		article := "a "
 		if strings.ContainsRune("aeiou", rune(m[1][0])) {
@@ -41,7 +40,7 @@ func tomlError(file string, data []byte, target any, err error) error {
 	return placed(file, data, e, &Error{Msg: msg})
 }
 
-var wrongKind = regexp.MustCompile(`^cannot (?:decode TOML|store an?) ([a-z]+(?: [a-z]+)??) (?:into|in) `)
+var wrongKind = pattern(`^cannot (?:decode TOML|store an?) ([a-z]+(?: [a-z]+)??) (?:into|in) `)
 
 func placed(file string, data []byte, at *toml.DecodeError, e *Error) *Error {
 	line, column := at.Position()
@@ -141,13 +140,13 @@ func kindName(t reflect.Type) string {
 	}
 }
 
-var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var bareKey = pattern(`^[A-Za-z0-9_-]+$`)
 
 // keyName writes a key as TOML does.
 func keyName(key []string) string {
 	parts := make([]string, len(key))
 	for i, k := range key {
-		if parts[i] = k; !bareKey.MatchString(k) {
+		if parts[i] = k; !bareKey().MatchString(k) {
 			parts[i] = fmt.Sprintf("%q", redact(k))
 		}
 	}

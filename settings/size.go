@@ -3,12 +3,11 @@ package settings
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 )
 
-var sizeForm = regexp.MustCompile(`^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?$`)
+var sizeForm = pattern(`^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?$`)
 
 // sizeHint is how a size is written.
 const sizeHint = "write a number with a unit, such as 500MB, 10GB or 1.5TB"
@@ -16,7 +15,7 @@ const sizeHint = "write a number with a unit, such as 500MB, 10GB or 1.5TB"
 // ParseSize reads a number of bytes: 500MB, 10 GB, 1.5GiB. Units of one letter, and those on b, are powers of
 // 1000; those with an i are powers of 1024. The error says what is wrong in a few words.
 func ParseSize(text string) (int64, error) {
-	m := sizeForm.FindStringSubmatch(strings.ToLower(strings.TrimSpace(text)))
+	m := sizeForm().FindStringSubmatch(strings.ToLower(strings.TrimSpace(text)))
 	if m == nil || m[2] == "" && m[3] != "" {
 		return 0, fmt.Errorf("%q is not a size", text)
 	}

@@ -2,7 +2,6 @@ package settings
 
 import (
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -31,7 +30,7 @@ func (d *detector) readUV() (uvSettings, error) {
 	for _, f := range files {
 		for _, index := range f.Index {
 			s := setting{index.URL, f.path}
-			if indexName.MatchString(index.Name) {
+			if indexName().MatchString(index.Name) {
 				s.value = index.Name + "=" + s.value
 			}
 			switch {
@@ -119,11 +118,11 @@ func (d *detector) uvIndexes(what string, list []setting) string {
 	return strings.Join(out, " ")
 }
 
-var indexName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+var indexName = pattern(`^[A-Za-z0-9._-]+$`)
 
 // splitIndex splits name=URL.
 func splitIndex(s string) (name, target string) {
-	if name, target, ok := strings.Cut(s, "="); ok && indexName.MatchString(name) {
+	if name, target, ok := strings.Cut(s, "="); ok && indexName().MatchString(name) {
 		return name, target
 	}
 	return "", s

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ func (c *checker) url(key []string, s string, schemes ...string) {
 
 func isControl(r rune) bool { return unicode.IsControl(r) }
 
-var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
+var hostName = pattern(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
 
 // hostProblem says why s is not host or host:port, "" when it is.
 func hostProblem(s string) string {
@@ -51,7 +50,7 @@ func hostProblem(s string) string {
 			return fmt.Sprintf("%q has a port that there is not", redact(s))
 		}
 	}
-	if _, err := netip.ParseAddr(name); err != nil && !hostName.MatchString(name) {
+	if _, err := netip.ParseAddr(name); err != nil && !hostName().MatchString(name) {
 		return fmt.Sprintf("%q is not a host", redact(s))
 	}
 	return ""
