@@ -1,8 +1,6 @@
 package llb
 
 import (
-	"context"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,19 +11,15 @@ import (
 // seen are the files that a step sees.
 func seen(t *testing.T, dir string, s Copy) []string {
 	t.Helper()
-	files, err := CopyFS(Local{Dir: dir, PlainModes: true}, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	err = files.Walk(context.Background(), "", func(p string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			out = append(out, filepath.ToSlash(p))
-		}
-		return err
-	})
+	files, err := (&Image{Locals: map[string]Local{"": {Dir: dir, PlainModes: true}}}).SourceFiles(t.Context(), s)
 	if err != nil {
 		t.Fatalf("%q: %v", s.Src, err)
+	}
+	var out []string
+	for _, f := range files.List {
+		if !f.Mode.IsDir() {
+			out = append(out, f.Path)
+		}
 	}
 	return out
 }
