@@ -78,7 +78,7 @@ func (img *Image) solve(ctx context.Context, c gateway.Client, p exptypes.Platfo
 	if err != nil {
 		return err
 	}
-	def, err := l.state.Marshal(ctx, l.constraints("", Lines{})[0])
+	def, err := marshal(ctx, l.state.State, 2*len(img.Steps), l.forImage)
 	if err != nil {
 		return fmt.Errorf("%s for %s: %w", img.Name, p.ID, err)
 	}
@@ -87,7 +87,7 @@ func (img *Image) solve(ctx context.Context, c gateway.Client, p exptypes.Platfo
 	if err != nil {
 		return err
 	}
-	out, err := c.Solve(ctx, gateway.SolveRequest{Definition: def.ToPB()})
+	out, err := c.Solve(ctx, gateway.SolveRequest{Definition: def})
 	if err != nil {
 		return err
 	}

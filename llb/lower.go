@@ -25,10 +25,11 @@ type lowering struct {
 	opt      Options
 	platform ocispecs.Platform
 	forImage bk.ConstraintsOpt // platform, as operations take it
+	empty    bk.State
 	client   gateway.Client
 	sources  []*bk.SourceMap
 	config   *Config
-	around   []bk.RunOption // what config says of steps; nil when config has changed since
+	around   *bk.State // what config says of steps; nil when config has changed since
 	state    tree
 	native   *ocispecs.Platform // the builder's own, where native steps run; nil when all are emulated
 	tools    map[tool]bk.State  // images that are mounted
@@ -38,7 +39,7 @@ type lowering struct {
 type tool struct{ ref, architecture string }
 
 func (img *Image) lower(ctx context.Context, c gateway.Client, p ocispecs.Platform, opt Options) (*lowering, error) {
-	l := &lowering{img: img, opt: opt, platform: p, forImage: bk.Platform(p), client: c, tools: map[tool]bk.State{}}
+	l := &lowering{img: img, opt: opt, platform: p, forImage: bk.Platform(p), empty: bk.Scratch(), client: c, tools: map[tool]bk.State{}}
 	for _, f := range img.Sources {
 		l.sources = append(l.sources, bk.NewSourceMap(nil, f.Name, f.Language, f.Data))
 	}
@@ -71,7 +72,7 @@ func (img *Image) at(where Lines, err error) error {
 func (l *lowering) base(ctx context.Context) (err error) {
 	ref := l.img.Base.Ref
 	if ref == "" || ref == "scratch" {
-		l.state.State = bk.Scratch().Platform(l.platform)
+		l.state.State = l.empty.Platform(l.platform)
 		l.config, err = ParseConfig(nil, l.platform)
 		return err
 	}
@@ -102,7 +103,7 @@ func (l *lowering) image(ctx context.Context, ref, what string, p ocispecs.Platf
 	if i := strings.IndexByte(ref, '@'); i < 0 {
 		ref += "@" + dgst.String()
 	}
-	return bk.Image(ref, bk.Platform(p), bk.WithCustomName(what+" "+ref)), config, nil
+	return imageState(ref, p, what+" "+ref), config, nil
 }
 
 // next lowers the first step, or a group of steps that run side by side, and says how many it took.
@@ -121,7 +122,8 @@ func (l *lowering) next(ctx context.Context, steps []Step) (int, error) {
 		l.state = st
 	}
 	l.config.Apply(s, l.opt.Epoch)
-	if _, runs := s.(Exec); !runs {
+	switch s.(type) {
+	case Env, PathPrepend, Workdir:
 		l.around = nil
 	}
 	if drop {
@@ -244,8 +246,7 @@ func (l *lowering) copy(st bk.State, s Copy) bk.State {
 }
 
 func (l *lowering) exec(ctx context.Context, st bk.State, s Exec, on ocispecs.Platform) (bk.State, error) {
-	around := l.surroundings()
-	opts := append(make([]bk.RunOption, 0, len(around)+len(s.Env)+len(s.Mounts)+8), around...)
+	opts := make([]bk.RunOption, 0, len(s.Env)+len(s.Mounts)+8)
 	env, args := s.Env, s.Args
 	if _, venv := l.config.Env("VIRTUAL_ENV"); s.SystemPython && !venv {
 		env = append(slices.Clone(env), "UV_SYSTEM_PYTHON=1", "UV_BREAK_SYSTEM_PACKAGES=1")
@@ -260,7 +261,9 @@ func (l *lowering) exec(ctx context.Context, st bk.State, s Exec, on ocispecs.Pl
 	if s.Root {
 		user = "0:0"
 	}
-	opts = append(opts, bk.User(user))
+	if user != "" {
+		opts = append(opts, bk.User(user))
+	}
 	for _, m := range s.Mounts {
 		o, err := l.mount(ctx, m, on)
 		if err != nil {
@@ -274,23 +277,25 @@ func (l *lowering) exec(ctx context.Context, st bk.State, s Exec, on ocispecs.Pl
 	if on.Architecture != l.platform.Architecture {
 		opts = append(opts, bk.Platform(on))
 	}
-	return st.Run(opts...).Root(), nil
+	return l.surroundings().WithOutput(st.Output()).Run(opts...).Root(), nil
 }
 
-// surroundings are the folder and the environment that a step finds.
-func (l *lowering) surroundings() []bk.RunOption {
+// surroundings are the folder and the environment that a step finds. They are said once for all steps that find the
+// same ones: BuildKit looks for each setting in all that was ever said of a state.
+func (l *lowering) surroundings() bk.State {
 	if l.around != nil {
-		return l.around
+		return *l.around
 	}
-	l.around = []bk.RunOption{bk.Dir(l.config.Workdir())}
+	around := l.empty.Dir(l.config.Workdir())
 	for _, kv := range l.config.img.Config.Env {
 		k, v, _ := strings.Cut(kv, "=")
-		l.around = append(l.around, bk.AddEnv(k, v))
+		around = around.AddEnv(k, v)
 	}
 	if _, ok := l.config.Env("PATH"); !ok {
-		l.around = append(l.around, bk.AddEnv("PATH", defaultPath))
+		around = around.AddEnv("PATH", defaultPath)
 	}
-	return l.around
+	l.around = &around
+	return around
 }
 
 func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk.RunOption, error) {
@@ -304,7 +309,7 @@ func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk
 		if m.Locked {
 			sharing = bk.CacheMountLocked
 		}
-		return bk.AddMount(m.Target, bk.Scratch(), bk.AsPersistentCacheDir(id, sharing)), nil
+		return bk.AddMount(m.Target, l.empty, bk.AsPersistentCacheDir(id, sharing)), nil
 	case ImageMount:
 		key := tool{m.Ref, on.Architecture}
 		st, ok := l.tools[key]
@@ -319,7 +324,7 @@ func (l *lowering) mount(ctx context.Context, m Mount, on ocispecs.Platform) (bk
 		return bk.AddMount(m.Target, st, bk.SourcePath(m.Source), bk.Readonly), nil
 	case DataMount:
 		name := path.Base(m.Target)
-		st := bk.Scratch().File(bk.Mkfile("/"+name, 0o644, m.Data, l.created()),
+		st := l.empty.File(bk.Mkfile("/"+name, 0o644, m.Data, l.created()),
 			l.forImage, bk.WithCustomName("[internal] "+name))
 		return bk.AddMount(m.Target, st, bk.SourcePath("/"+name), bk.Readonly), nil
 	case LocalMount:
