@@ -6,19 +6,26 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
-	fstypes "github.com/tonistiigi/fsutil/types"
 )
 
 // codeLayer is what one step puts into the image.
 type codeLayer struct {
 	step    llb.Step
 	entries []registry.Entry // none: the step changes the config only
+	files   *llb.SourceFiles // what the entries open; nil for a step that copies nothing
+}
+
+// close closes the folders that the entries were read from.
+func (l codeLayer) close() {
+	if l.files != nil {
+		l.files.Close()
+	}
 }
 
 // layers turns code steps into layers. A *needsBuilder error says that the rule does not hold. config is the
@@ -119,77 +126,71 @@ func (t *codeTree) copy(ctx context.Context, img *llb.Image, s llb.Copy, dst str
 			return err
 		}
 	}
-	return walk(ctx, img, s, func(rel string, st *fstypes.Stat, open opener) error {
-		return t.put(ctx, s, rel, path.Join(to, rel), who, st, open, l)
-	})
+	if l.files, err = img.SourceFiles(ctx, s); err != nil {
+		return err
+	}
+	found := false
+	for i, rel := range brought(l.files, s) {
+		found = true
+		if err := t.put(ctx, s, i, rel, path.Join(to, rel), who, l); err != nil {
+			return err
+		}
+	}
+	if !found && path.Clean(s.Src) != "." {
+		return fmt.Errorf("%s: there is no such file", path.Join(img.Locals[s.Local].Dir, path.Clean(s.Src)))
+	}
+	return nil
 }
 
-// put brings one file, folder or link of a source to a path without links.
-func (t *codeTree) put(ctx context.Context, s llb.Copy, rel, to string, who owner, st *fstypes.Stat, open opener, l *codeLayer) error {
-	mode := fs.FileMode(st.Mode)
-	if attrs := llb.Xattrs(st); len(attrs) > 0 {
-		return &needsBuilder{why: s.Src + "/" + rel + " has the extended attribute " + attrs[0]}
+// brought are the numbers of the files that a step copies, with their paths relative to its source, "." for the source
+// itself. The others are the folders above it.
+func brought(files *llb.SourceFiles, s llb.Copy) iter.Seq2[int, string] {
+	src := path.Clean(s.Src)
+	return func(yield func(int, string) bool) {
+		for i := range files.List {
+			if rel, ok := below(files.List[i].Path, src); ok && !yield(i, rel) {
+				return
+			}
+		}
+	}
+}
+
+// put brings one file, folder or link of a source, the one with number i, to a path without links.
+func (t *codeTree) put(ctx context.Context, s llb.Copy, i int, rel, to string, who owner, l *codeLayer) error {
+	f := &l.files.List[i]
+	if f.Xattrs != "" {
+		attrs, err := l.files.Xattrs(i)
+		if err != nil {
+			return err
+		}
+		return &needsBuilder{why: s.Src + "/" + rel + " has the extended attribute " + strings.Join(attrs, ", ")}
 	}
 	e := registry.Entry{UID: who.uid, GID: who.gid}
 	switch {
-	case mode.IsDir() != s.Dir && rel == ".":
+	case f.Mode.IsDir() != s.Dir && rel == ".":
 		return fmt.Errorf("%s: a folder is given as a file, or a file as a folder", s.Src)
-	case mode.IsDir() && rel == ".":
+	case f.Mode.IsDir() && rel == ".":
 		return nil
-	case mode.IsDir():
-		return t.folder(ctx, to, 0o755|mode&fs.ModeSticky, who, l)
-	case mode.IsRegular() && st.Linkname != "":
-		return &needsBuilder{why: s.Src + "/" + rel + " is another name of " + st.Linkname}
-	case mode.IsRegular():
-		e.Mode, e.Size, e.Open = 0o644, st.Size, open
-		if mode&0o111 != 0 {
+	case f.Mode.IsDir():
+		return t.folder(ctx, to, 0o755|f.Mode&fs.ModeSticky, who, l)
+	case f.Mode.IsRegular() && f.Linkname != "":
+		return &needsBuilder{why: s.Src + "/" + rel + " is another name of " + f.Linkname}
+	case f.Mode.IsRegular():
+		e.Mode, e.Size = 0o644, f.Size
+		if f.Mode&0o111 != 0 {
 			e.Mode = 0o755
 		}
-	case mode&fs.ModeSymlink != 0:
-		e.Mode, e.Linkname = fs.ModeSymlink|0o777, st.Linkname
+		files := l.files
+		e.Open = func() (io.ReadCloser, error) { return files.Open(i) }
+		if f.Size >= bigFile {
+			e.Digest = f.Digest // its layer is found by this; the others need not be digested twice
+		}
+	case f.Mode&fs.ModeSymlink != 0:
+		e.Mode, e.Linkname = fs.ModeSymlink|0o777, f.Linkname
 	default:
 		return &needsBuilder{why: s.Src + "/" + rel + " is neither a file, a folder nor a link"}
 	}
 	return t.file(ctx, to, e, l)
-}
-
-type opener func() (io.ReadCloser, error)
-
-// walk visits what a Copy step sees, in the order of paths; rel is relative to its source, "." for the source itself.
-func walk(ctx context.Context, img *llb.Image, s llb.Copy, do func(rel string, st *fstypes.Stat, open opener) error) error {
-	local, ok := img.Locals[s.Local]
-	if !ok {
-		return fmt.Errorf("%s: no local source %q", s.Src, s.Local)
-	}
-	files, err := llb.CopyFS(local, s)
-	if err != nil {
-		return err
-	}
-	src := path.Clean(s.Src)
-	found := false
-	err = files.Walk(ctx, "", func(p string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, ok := below(filepath.ToSlash(p), src)
-		if !ok {
-			return nil // a parent of the source
-		}
-		found = true
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		st, ok := info.Sys().(*fstypes.Stat)
-		if !ok {
-			return fmt.Errorf("%s: no file information", p)
-		}
-		return do(rel, st, func() (io.ReadCloser, error) { return files.Open(p) })
-	})
-	if err == nil && !found && src != "." {
-		return fmt.Errorf("%s: there is no such file", path.Join(local.Dir, src))
-	}
-	return err
 }
 
 func below(p, dir string) (rel string, ok bool) {

@@ -16,7 +16,6 @@ import (
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/tonistiigi/fsutil"
-	fstypes "github.com/tonistiigi/fsutil/types"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -183,8 +182,8 @@ func TestOwner(t *testing.T) {
 	}
 }
 
-// What walk sees is what the builder is sent for the same step, with the library that sends it.
-func TestWalkIsWhatTheBuilderIsSent(t *testing.T) {
+// What a step brings is what the builder is sent for the same step, with the library that sends it.
+func TestWhatIsBroughtIsWhatTheBuilderIsSent(t *testing.T) {
 	dir := source(t, map[string]string{
 		"src/a.py": "1", "src/a.pyc": "2", "src/deep/b.pyc": "3", "src/deep/c.py": "4", "src/only/x.pyc": "5", "src/empty/": "",
 		"src/keep/y.pyc": "6", "src/.git/config": "7", "src/link": "->a.py", "srcs/other": "8", "one": "9", "we ird[1]*?.txt": "10",
@@ -212,14 +211,15 @@ func TestWalkIsWhatTheBuilderIsSent(t *testing.T) {
 		c.step.Local, c.step.Dst = "context", "/dst"
 		t.Run(fmt.Sprintf("%s %v", c.step.Src, c.step.Exclude), func(t *testing.T) {
 			img := codeOf(dir, c.step)
+			brings, err := img.SourceFiles(t.Context(), c.step)
+			check(t, err)
 			var got []string
-			check(t, walk(t.Context(), img, c.step, func(rel string, st *fstypes.Stat, _ opener) error {
+			for _, rel := range brought(brings, c.step) {
 				got = append(got, rel)
-				return nil
-			}))
+			}
 			slices.Sort(got)
 			if d := cmp.Diff(c.want, got); d != "" {
-				t.Errorf("walk (-want +got):\n%s", d)
+				t.Errorf("brought (-want +got):\n%s", d)
 			}
 			sent := sentFor(t, img)
 			src := path.Clean(c.step.Src)
@@ -231,31 +231,28 @@ func TestWalkIsWhatTheBuilderIsSent(t *testing.T) {
 			}
 			slices.Sort(files)
 			if d := cmp.Diff(files, got); d != "" {
-				t.Errorf("the builder is sent other files than walk sees (-sent +walk):\n%s", d)
+				t.Errorf("the builder is sent other files than the step brings here (-sent +brought):\n%s", d)
 			}
 		})
 	}
 }
 
-func TestWalkErrors(t *testing.T) {
+func TestCopyErrors(t *testing.T) {
 	dir := source(t, map[string]string{"src/a": "1"})
-	never := func(string, *fstypes.Stat, opener) error { t.Error("something was seen"); return nil }
 	for want, step := range map[string]llb.Copy{
-		"missing: there is no such file": {Local: "context", Src: "missing"},
-		`no local source "other"`:        {Local: "other", Src: "src"},
+		"missing: there is no such file":                                     {Local: "context", Src: "missing", Dst: "/x"},
+		`src: "other": the definition reads a local source that nobody gave`: {Local: "other", Src: "src", Dst: "/x"},
+		"src: a folder is given as a file, or a file as a folder":            {Local: "context", Src: "src", Dst: "/x"},
+		"src/a: a folder is given as a file, or a file as a folder":          {Local: "context", Src: "src/a", Dst: "/x", Dir: true},
 	} {
-		if err := walk(t.Context(), codeOf(dir, step), step, never); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if _, err := lay(t, listing(), codeOf(dir, step)); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	stop := errors.New("stop")
-	step := llb.Copy{Local: "context", Src: "src", Dir: true}
-	if err := walk(t.Context(), codeOf(dir, step), step, func(string, *fstypes.Stat, opener) error { return stop }); !errors.Is(err, stop) {
-		t.Errorf("got %v", err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := walk(ctx, codeOf(dir, step), step, func(string, *fstypes.Stat, opener) error { return nil }); !errors.Is(err, context.Canceled) {
+	step := llb.Copy{Local: "context", Src: "src", Dir: true}
+	if _, err := codeOf(dir, step).SourceFiles(ctx, step); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled walk: %v", err)
 	}
 }

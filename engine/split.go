@@ -86,13 +86,24 @@ func (a *assembly) layersOf(ctx context.Context, base registry.Image, steps []co
 		if len(l.entries) == 0 {
 			continue
 		}
-		for _, p := range l.parts(maxImageLayers - len(below) - len(out)) {
-			layer, err := a.layer(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, layer)
+		made, err := a.layersOfStep(ctx, l, maxImageLayers-len(below)-len(out))
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, made...)
+	}
+	return out, nil
+}
+
+func (a *assembly) layersOfStep(ctx context.Context, l codeLayer, room int) ([]registry.Layer, error) {
+	defer l.close()
+	var out []registry.Layer
+	for _, p := range l.parts(room) {
+		layer, err := a.layer(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, layer)
 	}
 	return out, nil
 }
@@ -128,7 +139,7 @@ type madeLayer struct {
 	DiffID     digest.Digest       `json:"diffID"`
 }
 
-// bigKey is made of all that decides what is in a layer; it reads the files, and gives the entries their digests.
+// bigKey is made of all that decides what is in a layer. No file is read for it that has a digest.
 func bigKey(p part, opts registry.LayerOptions) (string, error) {
 	type fact struct {
 		Path     string
@@ -138,7 +149,7 @@ func bigKey(p part, opts registry.LayerOptions) (string, error) {
 	}
 	var list []fact
 	for i, e := range p.entries {
-		if e.Mode.IsRegular() {
+		if e.Mode.IsRegular() && e.Digest == "" {
 			r, err := e.Open()
 			if err != nil {
 				return "", err
@@ -156,5 +167,5 @@ func bigKey(p part, opts registry.LayerOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return digest.FromString("layer/1 gzip " + opts.ModTime.UTC().String() + "\n" + string(data)).String(), nil
+	return digest.FromString("layer/1 " + registry.LayerCodec + " " + opts.ModTime.UTC().String() + "\n" + string(data)).String(), nil
 }

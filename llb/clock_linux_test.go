@@ -31,7 +31,7 @@ func TestTraitsOfMagic(t *testing.T) {
 		"lustre":    {0x0bd00bd0, traits{}},
 		"nothing":   {0, traits{}},
 	} {
-		if got := traitsOfMagic(c.magic); got != c.want {
+		if got := traitsOfMagic(c.magic, "6.1.0-44-amd64"); got != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -42,5 +42,17 @@ func TestTraitsOfMagic(t *testing.T) {
 	defer f.Close()
 	if got := traitsOf(f); got != (traits{}) {
 		t.Errorf("/proc has %+v", got)
+	}
+}
+
+// A tmpfs is what its kernel makes of it.
+func TestTraitsOfTmpfs(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.2": true, "6.2.0": true, "6.18.44-generic": true, "7.0-rc1": true, "10.1": true,
+		"6.1.99": false, "5.15.0": false, "6": false, "": false, "six.two": false, "-6.2": false,
+	} {
+		if got := traitsOfMagic(0x01021994, release); got != (traits{true, want}) {
+			t.Errorf("Linux %q: %+v", release, got)
+		}
 	}
 }

@@ -72,9 +72,20 @@ func (f *diskFile) stat() *fstypes.Stat {
 // It is for one goroutine.
 type visitor struct {
 	disk disk
+	root *openFolder
+	dir  string      // of at
+	at   *openFolder // nil for none
+}
+
+// openFolder is a folder that is open. Nothing outside of it can be reached by it.
+type openFolder struct {
 	root *os.Root
-	dir  string   // of at
-	at   *os.Root // nil for none
+	folderState
+}
+
+func (o *openFolder) close() {
+	o.release()
+	o.root.Close()
 }
 
 func (d disk) visit() (*visitor, error) {
@@ -82,34 +93,34 @@ func (d disk) visit() (*visitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &visitor{disk: d, root: root}, nil
+	return &visitor{disk: d, root: &openFolder{root: root}}, nil
 }
 
 func (v *visitor) close() {
 	v.leave()
-	v.root.Close()
+	v.root.close()
 }
 
 func (v *visitor) leave() {
 	if v.at != nil {
-		v.at.Close()
+		v.at.close()
 		v.at = nil
 	}
 }
 
 // in returns the folder of a path, and its name there.
-func (v *visitor) in(p string) (*os.Root, string, error) {
+func (v *visitor) in(p string) (*openFolder, string, error) {
 	i := strings.LastIndexByte(p, filepath.Separator)
 	if i < 0 {
 		return v.root, p, nil
 	}
 	if dir := p[:i]; v.at == nil || v.dir != dir {
 		v.leave()
-		at, err := v.root.OpenRoot(dir)
+		at, err := v.root.root.OpenRoot(dir)
 		if err != nil {
 			return nil, "", inPath(p, err)
 		}
-		v.at, v.dir = at, dir
+		v.at, v.dir = &openFolder{root: at}, dir
 	}
 	return v.at, p[i+1:], nil
 }
@@ -120,14 +131,13 @@ func (v *visitor) lstat(p string) (diskFile, error) {
 	if err != nil {
 		return diskFile{}, err
 	}
-	info, err := at.Lstat(name)
+	f, err := at.lstat(name)
 	if err != nil {
 		return diskFile{}, inPath(p, err)
 	}
-	n := inodeOf(info)
-	f := diskFile{path: p, mode: info.Mode(), inode: n, key: n.key(info)}
+	f.path = p
 	if f.mode&fs.ModeSymlink != 0 {
-		if f.link, err = at.Readlink(name); err != nil {
+		if f.link, err = at.root.Readlink(name); err != nil {
 			return diskFile{}, inPath(p, err)
 		}
 	}
@@ -136,6 +146,15 @@ func (v *visitor) lstat(p string) (diskFile, error) {
 	}
 	f.mode &^= fs.ModeSocket // as fsutil has it
 	return f, nil
+}
+
+func (o *openFolder) lstatInRoot(name string) (diskFile, error) {
+	info, err := o.root.Lstat(name)
+	if err != nil {
+		return diskFile{}, err
+	}
+	n := inodeOf(info)
+	return diskFile{mode: info.Mode(), inode: n, key: n.key(info)}, nil
 }
 
 // key is the key of the file that the inode was read from.
@@ -149,8 +168,25 @@ func (v *visitor) open(p string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := at.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := at.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	return f, inPath(p, err)
+}
+
+// openFile opens a file that was one before. What is none any more is an error: a pipe could be waited for without end.
+func (v *visitor) openFile(p string) (*os.File, error) {
+	f, err := v.open(p)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("it is %s now, and was a file", info.Mode().Type())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // inPath names the whole path in an error about the last part of it.

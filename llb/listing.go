@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
-	"io"
 	"io/fs"
+	"iter"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/tonistiigi/fsutil"
-	fstypes "github.com/tonistiigi/fsutil/types"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -35,7 +33,7 @@ type LocalFile struct {
 	Linkname string        // target of a symbolic link; of a second name of one file, the first
 	Size     int64         // in bytes; 0 for what has no content
 	Digest   digest.Digest // of the content; "" for what has none
-	Xattrs   digest.Digest // of the extended attributes that count (see [Xattrs]); "" for none
+	Xattrs   digest.Digest // of the extended attributes that become part of images; "" for none
 }
 
 // listing is what a builder can see of a local source, in the order of paths.
@@ -48,12 +46,23 @@ type listing struct {
 	stamp digest.Digest
 }
 
-// list looks at all that a builder can see, once, and then reads what it does not know yet.
+// list looks at all that a builder can see, once in a build, and then reads what it does not know yet.
 func (s *localSource) list(ctx context.Context) (*listing, error) {
 	if s.local.Files != nil {
 		return s.listMemory(ctx)
 	}
-	sums := s.local.withSums().sums
+	sums, view := s.local.withSums().sums, s.view()
+	if l := sums.listed(view); l != nil {
+		return l, nil
+	}
+	l, err := s.listDisk(ctx, sums)
+	if err == nil {
+		sums.list(view, l)
+	}
+	return l, err
+}
+
+func (s *localSource) listDisk(ctx context.Context, sums *sums) (*listing, error) {
 	files, d, err := s.look(ctx, sums)
 	if err != nil {
 		return nil, err
@@ -62,10 +71,10 @@ func (s *localSource) list(ctx context.Context) (*listing, error) {
 	if err := read(ctx, d, files, sums); err != nil {
 		return nil, s.readError(err)
 	}
-	l := &listing{stamp: stampOf(files), files: make([]LocalFile, len(files))}
+	l := &listing{stamp: stampOf(files), files: make([]LocalFile, 0, len(files)*chunkSize)}
 	h := fieldHash{Hash: sha256.New()}
-	for i := range files {
-		l.files[i] = s.field(&h, &files[i])
+	for f := range files.all() {
+		l.files = append(l.files, s.field(&h, f))
 	}
 	l.digest = h.digest()
 	return l, nil
@@ -93,9 +102,25 @@ type seenFile struct {
 	known bool // sum is the file's
 }
 
+// seenFiles are files in the order of the walk, in pieces as they were looked at.
+type seenFiles [][]seenFile
+
+// all are those that were there still.
+func (s seenFiles) all() iter.Seq[*seenFile] {
+	return func(yield func(*seenFile) bool) {
+		for _, chunk := range s {
+			for i := range chunk {
+				if f := &chunk[i]; !f.gone && !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // look lists the files and looks at them, on all cores. What vanishes meanwhile is left out. With sums it also
 // finds out what can be had without reading a file.
-func (s *localSource) look(ctx context.Context, sums *sums) ([]seenFile, disk, error) {
+func (s *localSource) look(ctx context.Context, sums *sums) (seenFiles, disk, error) {
 	d, err := newDisk(s.local.Dir)
 	if err != nil {
 		return nil, d, err
@@ -106,14 +131,17 @@ func (s *localSource) look(ctx context.Context, sums *sums) ([]seenFile, disk, e
 	}
 	eg, inner := errgroup.WithContext(ctx)
 	eg.SetLimit(runtime.GOMAXPROCS(0))
-	var chunks [][]seenFile
+	var chunks seenFiles
 	add := func(chunk []seenFile) {
 		chunks = append(chunks, chunk)
 		eg.Go(func() error { return lookAt(inner, d, chunk, sums) })
 	}
 	var chunk []seenFile
 	err = files.Walk(inner, "", func(p string, e fs.DirEntry, err error) error {
-		if err != nil {
+		switch {
+		case vanished(err):
+			return fs.SkipDir
+		case err != nil:
 			return err
 		}
 		if chunk = append(chunk, seenFile{diskFile: diskFile{path: p, mode: e.Type()}}); len(chunk) == chunkSize {
@@ -129,8 +157,7 @@ func (s *localSource) look(ctx context.Context, sums *sums) ([]seenFile, disk, e
 	if err != nil {
 		return nil, d, s.readError(err)
 	}
-	all := slices.Concat(chunks...)
-	return slices.DeleteFunc(all, func(f seenFile) bool { return f.gone }), d, nil
+	return chunks, d, nil
 }
 
 // lookAt fills what is known of files by their names alone.
@@ -140,6 +167,7 @@ func lookAt(ctx context.Context, d disk, chunk []seenFile, sums *sums) error {
 		return err
 	}
 	defer v.close()
+	next := 0
 	for i := range chunk {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -147,7 +175,7 @@ func lookAt(ctx context.Context, d disk, chunk []seenFile, sums *sums) error {
 		f := &chunk[i]
 		kind := f.mode
 		if f.diskFile, err = v.lstat(f.path); err == nil && sums != nil {
-			err = sums.lookUp(d, f)
+			next, err = sums.lookUp(d, f, next)
 		}
 		switch {
 		case vanished(err):
@@ -161,35 +189,37 @@ func lookAt(ctx context.Context, d disk, chunk []seenFile, sums *sums) error {
 	return nil
 }
 
-// lookUp finds out what can be had without reading the file: its digest, when it is known, and its attributes.
-func (s *sums) lookUp(d disk, f *seenFile) (err error) {
+// lookUp finds out what can be had without reading the file: its digest, when it is known, and its attributes. near
+// and next are as in [sums.known].
+func (s *sums) lookUp(d disk, f *seenFile, near int) (next int, err error) {
+	next = near
 	if f.mode.IsRegular() {
-		f.sum, f.known = s.known(f.path, f.key)
+		f.sum, f.known, next = s.known(f.path, f.key, near)
 	}
 	if !f.known || !f.sum.bare {
 		f.xattrs, err = d.readXattrs(f.path)
 	}
-	return err
+	return next, err
 }
 
 // linkNames finds the files that have been seen under another name, unless they are shown as files of their own.
-func (s *localSource) linkNames(files []seenFile) {
+func (s *localSource) linkNames(files seenFiles) {
 	if s.local.PlainModes {
 		return
 	}
 	links := hardLinks{}
-	for i := range files {
-		if first := links.first(&files[i].diskFile); first != "" {
-			files[i].link = first
+	for f := range files.all() {
+		if first := links.first(&f.diskFile); first != "" {
+			f.link = first
 		}
 	}
 }
 
 // read reads the files whose digests are not known, on all cores.
-func read(ctx context.Context, d disk, files []seenFile, sums *sums) error {
+func read(ctx context.Context, d disk, files seenFiles, sums *sums) error {
 	var unread []*seenFile
-	for i := range files {
-		if f := &files[i]; f.content() && !f.known {
+	for f := range files.all() {
+		if f.content() && !f.known {
 			unread = append(unread, f)
 		}
 	}
@@ -240,10 +270,9 @@ func (s *localSource) field(h *fieldHash, f *seenFile) LocalFile {
 	return l
 }
 
-func stampOf(files []seenFile) digest.Digest {
+func stampOf(files seenFiles) digest.Digest {
 	h := fieldHash{Hash: sha256.New()}
-	for i := range files {
-		f := &files[i]
+	for f := range files.all() {
 		target := ""
 		if f.mode&fs.ModeSymlink != 0 {
 			target = f.link
@@ -257,69 +286,8 @@ func stampOf(files []seenFile) digest.Digest {
 	return h.digest()
 }
 
-// listMemory lists files that are in memory.
-func (s *localSource) listMemory(ctx context.Context) (*listing, error) {
-	files, err := s.files()
-	if err != nil {
-		return nil, err
-	}
-	l := &listing{}
-	h := fieldHash{Hash: sha256.New()}
-	err = files.Walk(ctx, "", func(p string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		st, ok := info.Sys().(*fstypes.Stat)
-		if !ok {
-			return fmt.Errorf("%s: no file information", p)
-		}
-		f := LocalFile{Path: filepath.ToSlash(p), Mode: fs.FileMode(st.Mode)}
-		h.text(f.Path)
-		h.mode(st.Mode)
-		h.text("")
-		h.xattrs(nil)
-		if f.Mode.IsRegular() {
-			f.Size = st.Size
-			if f.Digest, err = hashFile(&h, files, p, st.Size); err != nil {
-				return err
-			}
-		}
-		l.files = append(l.files, f)
-		return nil
-	})
-	l.digest = h.digest()
-	l.stamp = l.digest
-	return l, err
-}
-
-// hashFile puts the content itself into the digest, with its length, and returns its own digest.
-func hashFile(h *fieldHash, files fsutil.FS, p string, size int64) (digest.Digest, error) {
-	f, err := files.Open(p)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h.number(uint64(size))
-	h.flush()
-	own := sha256.New()
-	read, err := io.Copy(io.MultiWriter(h.Hash, own), f)
-	if err != nil {
-		return "", err
-	}
-	if read != size {
-		return "", fmt.Errorf("%s changed while it was read (%d bytes, then %d)", p, size, read)
-	}
-	return digest.NewDigest(digest.SHA256, own), nil
-}
-
-// Xattrs are the names of a file's extended attributes that become part of images, sorted: those that
+// countedXattrs are the names of a file's extended attributes that become part of images, sorted: those that
 // BuildKit's content hash counts. The others belong to the machine (SELinux labels, ACLs).
-func Xattrs(st *fstypes.Stat) []string { return countedXattrs(st.Xattrs) }
-
 func countedXattrs(attrs map[string][]byte) []string {
 	var list []string
 	for k := range attrs {

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
@@ -71,6 +72,15 @@ func sourceKey(src *pb.SourceOp) string {
 	return key
 }
 
+// view is the same for sources that show the same of one folder.
+func (s *localSource) view() string {
+	key := strconv.FormatBool(s.local.PlainModes)
+	for _, attr := range []string{pb.AttrIncludePatterns, pb.AttrExcludePatterns, pb.AttrFollowPaths} {
+		key += "\x00" + s.attrs[attr]
+	}
+	return key
+}
+
 // files is the view of the folder that a builder gets.
 func (s *localSource) files() (fsutil.FS, error) {
 	base, err := s.local.FS()
@@ -80,7 +90,8 @@ func (s *localSource) files() (fsutil.FS, error) {
 	return s.filter(base)
 }
 
-// filter applies the rules with the library that sends files, so that what is identified is what is sent.
+// filter applies the rules with the library that sends files, so that what is identified is what is sent. Without
+// rules there is nothing to filter.
 func (s *localSource) filter(base fsutil.FS) (fsutil.FS, error) {
 	opt := &fsutil.FilterOpt{}
 	for attr, list := range map[string]*[]string{
@@ -93,6 +104,9 @@ func (s *localSource) filter(base fsutil.FS) (fsutil.FS, error) {
 				return nil, fmt.Errorf("local source %s: %s: %w", s.name, attr, err)
 			}
 		}
+	}
+	if len(opt.IncludePatterns)+len(opt.ExcludePatterns)+len(opt.FollowPaths) == 0 {
+		return base, nil
 	}
 	return fsutil.NewFilterFS(base, opt)
 }
@@ -205,12 +219,6 @@ func (r *recordedRef) ReadDir(_ context.Context, req gateway.ReadDirRequest) ([]
 
 func stat(name string, i fs.FileInfo) *fstypes.Stat {
 	return &fstypes.Stat{Path: filepath.ToSlash(name), Mode: uint32(i.Mode()), Size: i.Size(), ModTime: i.ModTime().UnixNano()}
-}
-
-// CopyFS is exactly what a Copy step sees of its local source, with paths from the source's own root.
-func CopyFS(l Local, s Copy) (fsutil.FS, error) {
-	src := localSource{name: s.Local, local: l, attrs: s.rules().attrs()}
-	return src.files()
 }
 
 // CheckSources says whether every file and folder that Copy steps read is there and of the right kind, so

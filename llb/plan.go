@@ -69,7 +69,8 @@ func (p *Plan) WithLabels(labels map[string]string) *Plan {
 }
 
 // WithSums returns the same plan, with one memory of the digests of local files for all that one build does
-// with them: identity, code layers, and what is sent to a builder. Files that change in between are an error.
+// with them: identity, code layers, and what is sent to a builder. Files that change in between are an error. A
+// source is listed once: what comes or goes after that is for the next build.
 // What is learned of files is kept in memory for the next process; nil keeps nothing.
 func (p *Plan) WithSums(memory FileMemory) *Plan {
 	plan := *p

@@ -27,22 +27,18 @@ type sums struct {
 	load    sync.Once
 	mu      sync.Mutex
 	files   map[string]fileSum // read in this build
-	kept    []keptFact         // of earlier processes, sorted by path
+	kept    []fileFact         // of earlier processes, sorted by path
+	used    []bool             // of kept: it is the file's content in this build
 	devices map[uint64]traits
-	learned bool // something to keep was read
-}
-
-// keptFact is what an earlier process read; used says that it is the file's content in this build.
-type keptFact struct {
-	fileFact
-	used bool
+	lists   map[string]*listing // of this build, by their view
+	learned bool                // something to keep was read
 }
 
 func newSums(folder string, memory FileMemory) *sums {
 	return &sums{folder: folder, memory: memory, clock: time.Now, traits: traitsOf,
 		since: time.Now().Round(0), // by the clock alone: one that was set back has to be seen
 
-		files: map[string]fileSum{}, devices: map[uint64]traits{}}
+		files: map[string]fileSum{}, devices: map[uint64]traits{}, lists: map[string]*listing{}}
 }
 
 // withSums gives every folder one memory, whatever names it has.
@@ -79,6 +75,19 @@ func (l Local) withSums() Local {
 	return l
 }
 
+// listed returns what this build has listed of a view of the folder, nil for nothing.
+func (s *sums) listed(view string) *listing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists[view]
+}
+
+func (s *sums) list(view string, l *listing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lists[view] = l
+}
+
 // get returns the digest that a file has in this build.
 func (s *sums) get(p string) (fileSum, bool) {
 	s.mu.Lock()
@@ -90,33 +99,35 @@ func (s *sums) current(p string) (fileSum, bool) {
 	if f, ok := s.files[p]; ok {
 		return f, true
 	}
-	if k := s.find(p); k != nil && k.used {
-		return k.fileSum, true
+	if i, ok := s.find(p, 0); ok && s.used[i] {
+		return s.kept[i].fileSum, true
 	}
 	return fileSum{}, false
 }
 
-// known returns what was read of the file while it had this key: in this build, or before it.
-func (s *sums) known(p string, key fileKey) (fileSum, bool) {
+// known returns what was read of the file while it had this key: in this build, or before it. A walk comes to files
+// mostly in the order of what is kept: next, given as near for the file after this one, saves most searches.
+func (s *sums) known(p string, key fileKey, near int) (sum fileSum, ok bool, next int) {
 	s.load.Do(s.recall)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f, ok := s.files[p]; ok {
-		return f, f.key == key
+		return f, f.key == key, near
 	}
-	if k := s.find(p); k != nil && k.key == key {
-		k.used = true
-		return k.fileSum, true
+	i, ok := s.find(p, near)
+	if !ok || s.kept[i].key != key {
+		return fileSum{}, false, i
 	}
-	return fileSum{}, false
+	s.used[i] = true
+	return s.kept[i].fileSum, true, i + 1
 }
 
-func (s *sums) find(p string) *keptFact {
-	i, ok := slices.BinarySearchFunc(s.kept, p, func(f keptFact, p string) int { return strings.Compare(f.path, p) })
-	if !ok {
-		return nil
+// find returns where a path is in what is kept, or would be; near is where it may be.
+func (s *sums) find(p string, near int) (int, bool) {
+	if near < len(s.kept) && s.kept[near].path == p {
+		return near, true
 	}
-	return &s.kept[i]
+	return slices.BinarySearchFunc(s.kept, p, func(f fileFact, p string) int { return strings.Compare(f.path, p) })
 }
 
 func (s *sums) recall() {
@@ -129,15 +140,12 @@ func (s *sums) recall() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept = make([]keptFact, len(facts))
-	for i, f := range facts {
-		s.kept[i].fileFact = f
-	}
+	s.kept, s.used = facts, make([]bool, len(facts))
 }
 
 // read returns the digest of a file that was just looked at, without reading it where that is safe.
 func (s *sums) read(v *visitor, f *diskFile, buf []byte) (fileSum, error) {
-	if known, ok := s.known(f.path, f.key); ok {
+	if known, ok, _ := s.known(f.path, f.key, 0); ok {
 		return known, nil
 	}
 	file, err := v.open(f.path)
@@ -236,13 +244,13 @@ func (s *sums) save() {
 			facts = append(facts, fileFact{p, f})
 		}
 	}
-	for _, k := range s.kept {
+	for i, k := range s.kept {
 		switch _, again := s.files[k.path]; {
 		case again || !k.key.countable(at):
-		case k.used:
-			facts = append(facts, k.fileFact)
+		case s.used[i]:
+			facts = append(facts, k)
 		default:
-			unseen = append(unseen, k.fileFact)
+			unseen = append(unseen, k)
 		}
 	}
 	s.mu.Unlock()
