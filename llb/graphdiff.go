@@ -16,7 +16,7 @@ type GraphDiff struct {
 // ImageDiff is the difference of one platform.
 type ImageDiff struct {
 	Platform string     `json:"platform"`
-	Status   Status     `json:"status"`           // same, changed, new or gone
+	Status   Status     `json:"status"`           // same, changed, new, gone or unknown
 	Config   []Change   `json:"config,omitempty"` // of the image itself, not of a step
 	Steps    []StepDiff `json:"steps,omitempty"`  // in the order of the new graph; gone ones stay where they were
 }
@@ -41,6 +41,9 @@ const (
 	StatusAgain   Status = "again"   // it is as it was, and depends on something that is not
 	StatusNew     Status = "new"
 	StatusGone    Status = "gone"
+	// StatusUnknown is of hidden values whose fingerprints have other salts, and of images where nothing else may be
+	// different.
+	StatusUnknown Status = "unknown"
 )
 
 // Runs says that a builder has to do the step, unless it finds the result in its own cache.
@@ -51,11 +54,16 @@ func (d *GraphDiff) Same() bool {
 	return !slices.ContainsFunc(d.Images, func(i ImageDiff) bool { return i.Status != StatusSame })
 }
 
-// Change is one thing that is different.
+// Changed says that something is certainly different.
+func (d *GraphDiff) Changed() bool {
+	return slices.ContainsFunc(d.Images, func(i ImageDiff) bool { return i.Status != StatusSame && i.Status != StatusUnknown })
+}
+
+// Change is one thing that is different, or may be.
 type Change struct {
 	What string `json:"what"`           // a Part's, or "file"
 	Name string `json:"name,omitempty"` // which one: the variable, the path
-	Kind Status `json:"kind"`           // new, gone or changed
+	Kind Status `json:"kind"`           // new, gone, changed or unknown
 	Old  string `json:"old,omitempty"`
 	New  string `json:"new,omitempty"`
 	// Words is a text that changed in part, word by word; what stays is shortened. Old and New are whole.
@@ -71,6 +79,7 @@ type Word struct {
 // Diff compares two graphs by their outlines. Platforms are found by their names, steps by what they do, what
 // they are called and where they are, so that a step put between others is one new step.
 func Diff(before, after *Outline) *GraphDiff {
+	before, after = sameSalt(before, after)
 	d := &GraphDiff{Images: []ImageDiff{}}
 	find := func(o *Outline, platform string) *OutlineImage {
 		i := slices.IndexFunc(o.Images, func(i OutlineImage) bool { return i.Platform == platform })
@@ -93,6 +102,19 @@ func Diff(before, after *Outline) *GraphDiff {
 		if old := &before.Images[i]; find(after, old.Platform) == nil {
 			d.Images = append(d.Images, ImageDiff{Platform: old.Platform, Status: StatusGone})
 		}
+	}
+	return d
+}
+
+// Unchanged is the difference of a graph to itself, for graphs that are known to be the same.
+func Unchanged(o *Outline) *GraphDiff {
+	d := &GraphDiff{Images: []ImageDiff{}}
+	for _, img := range o.Images {
+		same := ImageDiff{Platform: img.Platform, Status: StatusSame}
+		for _, s := range img.Steps {
+			same.Steps = append(same.Steps, StepDiff{Name: s.Name, Kind: s.Kind, Status: StatusSame})
+		}
+		d.Images = append(d.Images, same)
 	}
 	return d
 }
@@ -120,8 +142,11 @@ func diffImage(old, now *OutlineImage) ImageDiff {
 		d.Steps = append(d.Steps, diffStep(old, now, i, pairs[i], roots))
 	}
 	gone(len(old.Steps))
-	if len(d.Config) > 0 || slices.ContainsFunc(d.Steps, func(s StepDiff) bool { return s.Status != StatusSame }) {
+	switch known := func(c Change) bool { return c.Kind != StatusUnknown }; {
+	case slices.ContainsFunc(d.Config, known) || slices.ContainsFunc(d.Steps, func(s StepDiff) bool { return s.Status != StatusSame }):
 		d.Status = StatusChanged
+	case len(d.Config) > 0:
+		d.Status = StatusUnknown
 	}
 	return d
 }
@@ -224,7 +249,8 @@ func ownChanges(was, s *OutlineStep) []Change {
 	return list
 }
 
-// diffParts compares two lists of parts, in the order of the new one. Parts of one name are compared one by one.
+// diffParts compares two lists of parts, in the order of the new one. Parts of one name are compared one by one. Of
+// parts that look the same, those are listed of which it cannot be told.
 func diffParts(before, after []Part) []Change {
 	type key struct {
 		what, name string
@@ -248,6 +274,8 @@ func diffParts(before, after []Part) []Change {
 			list = append(list, Change{What: k.what, Name: k.name, Kind: StatusNew, New: now[k]})
 		case was != now[k]:
 			list = append(list, Change{What: k.what, Name: k.name, Kind: StatusChanged, Old: was, New: now[k], Words: diffWords(was, now[k])})
+		case strings.Contains(was, hidden):
+			list = append(list, Change{What: k.what, Name: k.name, Kind: StatusUnknown})
 		}
 	}
 	for _, k := range oldKeys {

@@ -164,7 +164,7 @@ func TestDiffOfTheResult(t *testing.T) {
 	before, after := &Graph{Images: []GraphImage{{Platform: "linux/amd64"}}}, &Graph{Images: []GraphImage{{Platform: "linux/amd64"}}}
 	after.Result = map[string]digest.Digest{"source.date.epoch": digest.FromString("1")}
 	var out bytes.Buffer
-	if err := Diff(before.Outline(unmasked), after.Outline(unmasked)).WriteText(&out); err != nil {
+	if err := Diff(before.Outline(unmasked, testSalt), after.Outline(unmasked, testSalt)).WriteText(&out); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "output source.date.epoch is new") {
@@ -179,7 +179,7 @@ func TestDiffOfImages(t *testing.T) {
 		if edit != nil {
 			edit(img, &opt)
 		}
-		return graph(t, record(t, img, opt)).Outline(unmasked)
+		return graph(t, record(t, img, opt)).Outline(unmasked, testSalt)
 	}
 	step := func(img *Image, title string) int {
 		i := slices.IndexFunc(img.Steps, func(s Step) bool { return strings.HasPrefix(Title(s), title) })
@@ -234,7 +234,7 @@ func TestDiffOfImages(t *testing.T) {
 func TestDiffOfFiles(t *testing.T) {
 	dir := folder(t)
 	outline := func() *Outline {
-		return graph(t, record(t, sample(dir), Options{Platforms: []ocispecs.Platform{amd64}})).Outline(unmasked)
+		return graph(t, record(t, sample(dir), Options{Platforms: []ocispecs.Platform{amd64}})).Outline(unmasked, testSalt)
 	}
 	before := outline()
 	write := func(name, data string, mode os.FileMode) {
@@ -318,7 +318,7 @@ func TestDiffMissesNothing(t *testing.T) {
 		return &pb.Op{Op: &pb.Op_Exec{Exec: &pb.ExecOp{Meta: &pb.Meta{Args: []string{"x"}, Cwd: "/"}, Mounts: []*pb.Mount{{Dest: "/"}}}}}
 	}
 	outline := func(op *pb.Op) *Outline {
-		return (&Graph{Images: []GraphImage{{Platform: "p", Vertices: []GraphVertex{{Digest: digest.FromString(op.String()), Op: op}}}}}).Outline(unmasked)
+		return (&Graph{Images: []GraphImage{{Platform: "p", Vertices: []GraphVertex{{Digest: digest.FromString(op.String()), Op: op}}}}}).Outline(unmasked, testSalt)
 	}
 	for name, edit := range map[string]func(*pb.ExecOp){
 		"cgroup": func(e *pb.ExecOp) { e.Meta.CgroupParent = "c" },

@@ -58,7 +58,11 @@ func (d *ImageDiff) write(b *bytes.Buffer) {
 		fmt.Fprintf(b, "  = %d %s as before\n", same, plural(same, "step", "steps"))
 	}
 	if len(d.Config) > 0 {
-		fmt.Fprintln(b, "  ~ config of the image")
+		mark := "~"
+		if d.Status == StatusUnknown {
+			mark = "?"
+		}
+		fmt.Fprintf(b, "  %s config of the image\n", mark)
 		writeChanges(b, d.Config)
 	}
 }
@@ -66,7 +70,7 @@ func (d *ImageDiff) write(b *bytes.Buffer) {
 // write tells why a step is done again, unless the step before it is so for the same reason.
 func (s StepDiff) write(b *bytes.Buffer, blamed []string) {
 	mark := map[Status]string{StatusChanged: "~", StatusAgain: ">", StatusNew: "+", StatusGone: "-"}[s.Status]
-	fmt.Fprintf(b, "  %s %s\n", mark, cut(oneLine(s.Name), shownText))
+	fmt.Fprintf(b, "  %s %s\n", mark, Short(oneLine(s.Name), shownText))
 	writeChanges(b, s.Changes)
 	if s.Status == StatusAgain && len(s.Because) > 0 && !slices.Equal(s.Because, blamed) {
 		fmt.Fprintf(b, "      because of %s\n", blame(s.Because))
@@ -77,7 +81,7 @@ func blame(names []string) string {
 	rest := len(names) - shownNames
 	var list []string
 	for _, n := range names[:min(len(names), shownNames)] {
-		list = append(list, cut(oneLine(n), 60))
+		list = append(list, Short(oneLine(n), 60))
 	}
 	if rest > 0 {
 		list = append(list, fmt.Sprintf("%d more", rest))
@@ -106,12 +110,14 @@ func (c Change) String() string {
 	if c.Name != "" {
 		what += " " + oneLine(c.Name)
 	}
-	old, now := cut(oneLine(c.Old), shownText), cut(oneLine(c.New), shownText)
+	old, now := Short(oneLine(c.Old), shownText), Short(oneLine(c.New), shownText)
 	switch {
 	case c.Kind == StatusNew:
 		return strings.TrimSuffix(what+" is new: "+now, ": ")
 	case c.Kind == StatusGone:
 		return strings.TrimSuffix(what+" is gone: "+old, ": ")
+	case c.Kind == StatusUnknown:
+		return what + " is hidden, and cannot be compared with what was recorded then"
 	case c.What == "setting":
 		return "a setting that has no name here"
 	case slices.ContainsFunc(c.Words, func(w Word) bool { return w.Mark == ' ' }):
@@ -126,7 +132,7 @@ func (c Change) String() string {
 func wordsText(list []Word) string {
 	var out []string
 	for _, w := range list {
-		text := cut(oneLine(w.Text), shownText)
+		text := Short(oneLine(w.Text), shownText)
 		switch w.Mark {
 		case '-':
 			text = "[-" + text + "-]"
@@ -146,11 +152,14 @@ func oneLine(s string) string {
 // digestPattern is a digest; what people need to tell two of them apart goes into group 1.
 var digestPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(sha256:[0-9a-f]{12})[0-9a-f]{52}\b`) })
 
-func cut(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n-1]) + "…"
+// Short is a text as one line of at most so many characters, for people. Line breaks and runs of blanks become one
+// blank; what is left out becomes "…".
+func Short(text string, most int) string {
+	line := strings.Join(strings.Fields(text), " ")
+	if r := []rune(line); len(r) > most {
+		return string(r[:most-1]) + "…"
 	}
-	return s
+	return line
 }
 
 func plural(n int, one, many string) string {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/opencontainers/go-digest"
 )
 
 // Mask returns a text without the credentials in it, and the same text when there are none.
@@ -18,15 +16,16 @@ type Mask func(text []byte) []byte
 const minHidden = 6
 
 // Knowing returns a mask that also hides the values of those variables ("NAME=value") which m hides, wherever else
-// they are: in an address, say, or the name of a step.
-func (m Mask) Knowing(variables []string) Mask {
-	values := m.replacer(envParts(variables))
+// they are: in an address, say, or the name of a step. Fingerprints are made with salt, which is asked for
+// when something is hidden.
+func (m Mask) Knowing(variables []string, salt func() Salt) Mask {
+	values := m.replacer(envParts(variables), salt)
 	return func(text []byte) []byte { return m([]byte(values.Replace(string(text)))) }
 }
 
 // replacer puts fingerprints in the places of the values that m hides.
-func (m Mask) replacer(list []Part) *strings.Replacer {
-	var hidden []string
+func (m Mask) replacer(list []Part, salt func() Salt) *strings.Replacer {
+	var values []string
 	seen := map[Part]bool{} // the steps of an image mostly have the same ones
 	for _, p := range list {
 		if seen[p] {
@@ -34,14 +33,17 @@ func (m Mask) replacer(list []Part) *strings.Replacer {
 		}
 		seen[p] = true
 		if (p.What == "variable" || p.What == "label") && len(p.Value) >= minHidden && m.hides(p) {
-			hidden = append(hidden, p.Value)
+			values = append(values, p.Value)
 		}
 	}
 	// the first one that fits is replaced: the longer of two that begin alike goes first, or its end would stay
-	slices.SortFunc(hidden, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	slices.SortFunc(values, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	var pairs []string
-	for _, v := range slices.Compact(hidden) {
-		pairs = append(pairs, v, fingerprint(v))
+	if len(values) > 0 {
+		with := salt()
+		for _, v := range slices.Compact(values) {
+			pairs = append(pairs, v, with.fingerprint(v))
+		}
 	}
 	return strings.NewReplacer(pairs...)
 }
@@ -74,19 +76,18 @@ func (img GraphImage) variables() []Part {
 // that it hides wherever else they are.
 type hider struct {
 	mask   Mask
+	salt   Salt
 	values *strings.Replacer
 }
 
-func newHider(mask Mask, img GraphImage) *hider {
-	return &hider{mask: mask, values: mask.replacer(img.variables())}
+func newHider(mask Mask, salt Salt, img GraphImage) *hider {
+	return &hider{mask: mask, salt: salt, values: mask.replacer(img.variables(), func() Salt { return salt })}
 }
-
-func fingerprint(s string) string { return "(hidden " + digest.FromString(s).Encoded()[:8] + ")" }
 
 func (h *hider) parts(list []Part) []Part {
 	for i, p := range list {
 		if p.What == "variable" && h.mask.hides(p) {
-			list[i].Value = fingerprint(p.Value)
+			list[i].Value = h.salt.fingerprint(p.Value)
 			continue
 		}
 		list[i].Name, list[i].Value = h.text(p.Name), h.text(p.Value)
@@ -98,11 +99,11 @@ func (h *hider) parts(list []Part) []Part {
 func (h *hider) text(s string) string {
 	plain := h.values.Replace(s)
 	if masked := string(h.mask([]byte(plain))); masked != plain {
-		plain = masked + " " + fingerprint(s)
+		plain = masked + " " + h.salt.fingerprint(s)
 	}
 	if len(plain) > maxOutlineText {
-		cut := strings.ToValidUTF8(plain[:maxOutlineText], "")
-		plain = fmt.Sprintf("%s… (cut, %d bytes, %s)", cut, len(s), digest.FromString(s).Encoded()[:8])
+		start := strings.ToValidUTF8(plain[:maxOutlineText], "")
+		plain = fmt.Sprintf("%s… (of %d bytes) %s", start, len(s), h.salt.fingerprint(s))
 	}
 	return plain
 }

@@ -22,6 +22,8 @@ const (
 // compared and a difference has a name. It is made to be kept: it has no contents of files, and its texts
 // went through a mask.
 type Outline struct {
+	// Salt is the same for outlines whose fingerprints can be compared, "" when there is none to compare.
+	Salt   string         `json:"salt,omitempty"`
 	Images []OutlineImage `json:"images"`
 }
 
@@ -86,11 +88,12 @@ type OutlineFile struct {
 }
 
 // Outline describes the graph. The mask sees every name and value before it is kept; where it hides something,
-// a fingerprint of the value stays, so that a change of a secret can be seen and the secret cannot.
-func (g *Graph) Outline(mask Mask) *Outline {
-	out := &Outline{Images: []OutlineImage{}}
+// a fingerprint of the value stays, made with the salt, so that a change of a secret can be seen and the secret
+// cannot. Digests of steps and files are as they are.
+func (g *Graph) Outline(mask Mask, salt Salt) *Outline {
+	out := &Outline{Salt: salt.id(), Images: []OutlineImage{}}
 	for _, img := range g.Images {
-		h := newHider(mask, img)
+		h := newHider(mask, salt, img)
 		oi := OutlineImage{Platform: img.Platform, Config: append(h.parts(configParts(img.Config)), g.resultParts()...)}
 		at := map[string]int{}
 		for i, v := range img.Vertices {

@@ -36,7 +36,7 @@ func secretGraph(value string) *Graph {
 
 func TestOutlineHidesSecrets(t *testing.T) {
 	text := func(value string) string {
-		data, err := json.Marshal(secretGraph(value).Outline(maskTokens))
+		data, err := json.Marshal(secretGraph(value).Outline(maskTokens, testSalt))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestOutlineHidesSecrets(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := Diff(secretGraph("canary-one").Outline(maskTokens), secretGraph("canary-two").Outline(maskTokens)).WriteText(&out); err != nil {
+	if err := Diff(secretGraph("canary-one").Outline(maskTokens, testSalt), secretGraph("canary-two").Outline(maskTokens, testSalt)).WriteText(&out); err != nil {
 		t.Fatal(err)
 	}
 	if got := out.String(); strings.Contains(got, "canary") || !strings.Contains(got, "variable API_TOKEN: (hidden ") && !strings.Contains(got, "variable API_TOKEN: … (hidden") && !strings.Contains(got, "variable API_TOKEN") {
@@ -65,20 +65,20 @@ func TestOutlineHidesSecrets(t *testing.T) {
 func TestOutlineIsBounded(t *testing.T) {
 	g := secretGraph("value-of-it")
 	g.Images[0].Vertices[0].Op.GetExec().Meta.Args[2] = strings.Repeat("x", 1<<20)
-	data, err := json.Marshal(g.Outline(unmasked))
+	data, err := json.Marshal(g.Outline(unmasked, testSalt))
 	if err != nil || len(data) > 2*maxOutlineText {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	long := g.Outline(unmasked)
+	long := g.Outline(unmasked, testSalt)
 	g.Images[0].Vertices[0].Op.GetExec().Meta.Args[2] += "y"
 	g.Images[0].Vertices[0].Digest = digest.FromString("y")
-	if d := Diff(long, g.Outline(unmasked)); d.Images[0].Steps[0].Changes[0].What != "command" {
+	if d := Diff(long, g.Outline(unmasked, testSalt)); d.Images[0].Steps[0].Changes[0].What != "command" {
 		t.Errorf("a change behind the cut is not seen: %+v", d.Images[0].Steps)
 	}
 }
 
 func TestOutlineSurvivesJSON(t *testing.T) {
-	o := graph(t, record(t, sample(folder(t)), Options{Platforms: []ocispecs.Platform{amd64, arm64}})).Outline(unmasked)
+	o := graph(t, record(t, sample(folder(t)), Options{Platforms: []ocispecs.Platform{amd64, arm64}})).Outline(unmasked, testSalt)
 	data, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/frontends"
 	"github.com/ibuild/ibuild/llb"
+	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 )
 
@@ -52,7 +53,7 @@ func formatFlag() cli.Flag {
 type explanation struct {
 	Name string `json:"name"`
 	// Now is what a build would do; nil for a build that was.
-	Now *prospect `json:"now,omitempty"`
+	Now *outlook `json:"now,omitempty"`
 	// Build is the build that is explained; nil for one that would be.
 	Build *journal.Build `json:"build,omitempty"`
 	// Before is what it is compared with; nil for a first build.
@@ -62,12 +63,12 @@ type explanation struct {
 	Unknown string         `json:"unknown,omitempty"`
 }
 
-// prospect is what a build would do.
-type prospect struct {
-	How      engine.How `json:"how"`
-	Why      string     `json:"why"`
-	Identity string     `json:"identity,omitempty"`
-	Steps    int        `json:"steps"` // of all platforms
+// outlook is the engine's, as it is written down.
+type outlook struct {
+	How      engine.How    `json:"how"`
+	Why      string        `json:"why"`
+	Identity digest.Digest `json:"identity,omitempty"`
+	Steps    int           `json:"steps"` // of all platforms
 }
 
 func runExplain(c *cli.Context) error {
@@ -105,35 +106,38 @@ func explainSource(c *cli.Context, arg string) (*explanation, error) {
 		return nil, err
 	}
 	defer j.close()
-	out := &j.req.Outputs
-	if err := readNames(c, j.req.Plan, out); err != nil {
+	if err := readNames(c, j.req.Plan, &j.req.Outputs); err != nil {
 		return nil, err
 	}
 	log := journal.Open(j.cache)
 	e := &explanation{Name: j.req.RecordName()}
-	last, built := log.Newest(e.Name, j.req.Source, func(b journal.Build) bool { return b.GraphBlob != nil })
-	if built {
+	if last, ok := log.Newest(e.Name, j.req.Source, func(b journal.Build) bool { return b.GraphBlob != nil }); ok {
 		e.Before = &last
 	}
-	if err := sameOutputs(out, e.Before); err != nil {
+	if err := sameOutputs(&j.req.Outputs, e.Before); err != nil {
 		return nil, err
 	}
 	now, err := j.engine("quiet", nil).Foresee(c.Context, j.req)
 	if err != nil {
 		return nil, err
 	}
-	e.Now = &prospect{How: now.How, Why: now.Why, Identity: now.Identity.String()}
+	e.lookAhead(log, now)
+	return e, nil
+}
+
+// lookAhead sets what a build would do, and why.
+func (e *explanation) lookAhead(log journal.Journal, now *engine.Outlook) {
+	e.Now = &outlook{How: now.How, Why: now.Why, Identity: now.Identity}
 	if now.Outline == nil {
 		e.Unknown = "what is built is not known before it is"
-		return e, nil
+		return
 	}
 	for _, img := range now.Outline.Images {
 		e.Now.Steps += len(img.Steps)
 	}
-	if built {
-		e.compare(log, last, now.Outline)
+	if e.Before != nil {
+		e.compare(log, now.Identity, now.Outline)
 	}
-	return e, nil
 }
 
 // sameOutputs takes the result to where the last build took it; a first build is taken for a push.
@@ -157,11 +161,15 @@ func sameOutputs(out *engine.Outputs, last *journal.Build) (err error) {
 	return err
 }
 
-// compare sets the difference between a build that was and what is built now.
-func (e *explanation) compare(log journal.Journal, before journal.Build, now *llb.Outline) {
-	was, err := log.Outline(before)
+// compare sets the difference between the build before and what is built now, with its identity.
+func (e *explanation) compare(log journal.Journal, identity digest.Digest, now *llb.Outline) {
+	if identity != "" && identity == e.Before.Identity {
+		e.Diff = llb.Unchanged(now) // what is hidden is in the identity, too
+		return
+	}
+	was, err := log.Outline(*e.Before)
 	if err != nil {
-		e.Unknown = fmt.Sprintf("build %d cannot be compared with: %v", before.ID, err)
+		e.Unknown = fmt.Sprintf("build %d cannot be compared with: %v", e.Before.ID, err)
 		return
 	}
 	e.Diff = llb.Diff(was, now)
@@ -216,7 +224,7 @@ func lookBack(log journal.Journal, b journal.Build) (*explanation, error) {
 	}
 	if before, ok := log.Before(b); ok {
 		e.Before = &before
-		e.compare(log, before, now)
+		e.compare(log, b.Identity, now)
 	}
 	return e, nil
 }
@@ -239,7 +247,11 @@ func (e *explanation) write(w io.Writer, at *time.Location) error {
 	case e.Diff.Same():
 		fmt.Fprintf(w, "%s: nothing changed since %s\n", e.Name, buildText(e.Before, at))
 	default:
-		fmt.Fprintf(w, "%s: changed since %s\n", e.Name, buildText(e.Before, at))
+		changed := "changed"
+		if !e.Diff.Changed() {
+			changed = "nothing that can be compared changed"
+		}
+		fmt.Fprintf(w, "%s: %s since %s\n", e.Name, changed, buildText(e.Before, at))
 		if err := e.Diff.WriteText(w); err != nil {
 			return err
 		}
@@ -252,11 +264,11 @@ func (e *explanation) write(w io.Writer, at *time.Location) error {
 }
 
 // String is one line for people.
-func (p *prospect) String() string {
+func (o *outlook) String() string {
 	what := map[engine.How]string{
 		engine.HowKnown: "nothing to do", engine.HowAssembled: "put together without a builder", engine.HowSolved: "a builder is asked",
-	}[p.How]
-	return what + " (" + p.Why + ")"
+	}[o.How]
+	return what + " (" + o.Why + ")"
 }
 
 // shownSteps bounds the steps that are listed of a build; history lists all.
