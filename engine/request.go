@@ -119,6 +119,8 @@ type Result struct {
 	How How
 	// Builder is the name of the builder that was used, "" for none.
 	Builder string
+	// Warnings say in words what people should know of the result; none of them stops a build.
+	Warnings []string
 }
 
 // How says what a build took.

@@ -35,6 +35,9 @@ func (o *order) sayResult(res *engine.Result, took time.Duration) {
 			say(o.progress, "wrote %s", e.Dest)
 		}
 	}
+	for _, w := range res.Warnings {
+		say(o.progress, "warning: %s", w)
+	}
 }
 
 // metadata has the keys of `docker buildx build --metadata-file`.
