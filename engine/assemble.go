@@ -45,14 +45,32 @@ func (b *build) knownEnvironment(ctx context.Context, e *environment) (map[strin
 	if b.req.Force {
 		return nil, nil
 	}
+	defer b.openStore()()
 	if b.findEnvironment(ctx, e); !e.found() {
 		return nil, nil
 	}
 	layers, err := e.layers(ctx)
+	var needs *needsBuilder
+	if errors.As(err, &needs) && needs.unknown && b.recallFacts(e) {
+		if layers, err = e.layers(ctx); err == nil {
+			err = b.keepEnvironment(ctx, e)
+		}
+	}
 	if err == nil {
 		b.Progress.Known("environment image is known: " + e.images[e.rec.Images[0].ID].Manifest.Digest.String())
 	}
 	return layers, err
+}
+
+// openStore begins to open the local store, which takes some milliseconds (containerd tries what the file system can
+// do), while the registry is asked. wait ends when it is open.
+func (b *build) openStore() (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = b.Cache.Content() // who needs it gets the error
+	}()
+	return func() { <-done }
 }
 
 // askForEnvironment has a builder look into the environment that is there, or make it.
@@ -104,7 +122,7 @@ func (a *assembly) add(ctx context.Context, base registry.Image, layers []codeLa
 		return err
 	}
 	for _, l := range list {
-		a.blobs = append(a.blobs, registry.Blob{Descriptor: l.Descriptor})
+		a.blobs = append(a.blobs, registry.Blob{Descriptor: l.Descriptor, New: l.New})
 	}
 	opts := registry.AssembleOptions{Edit: func(c *registry.Config) error {
 		config := llb.EditConfig(c)
@@ -125,11 +143,14 @@ func (a *assembly) add(ctx context.Context, base registry.Image, layers []codeLa
 		return err
 	}
 	a.images = append(a.images, made)
-	a.blobs = append(a.blobs, made.Config.Blob())
+	config := made.Config.Blob()
+	config.New = !a.Cache.HasBlob(config.Descriptor)
+	a.blobs = append(a.blobs, config)
 	return nil
 }
 
-// finish makes the index, for an environment that is one, and keeps all documents in the local store.
+// finish makes the index, for an environment that is one. Archives are written from the local store, so they need all
+// documents there; what is only pushed is kept by the push, as far as it is asked for later.
 func (a *assembly) finish(ctx context.Context) (err error) {
 	a.root = a.images[0].Manifest
 	if len(a.images) > 1 {
@@ -140,6 +161,9 @@ func (a *assembly) finish(ctx context.Context) (err error) {
 		if a.root, err = registry.Index(list); err != nil {
 			return err
 		}
+	}
+	if len(a.req.Outputs.Exports) == 0 {
+		return nil
 	}
 	for _, c := range a.documents() {
 		if _, err := a.Cache.WriteBlob(ctx, c.MediaType, c.Bytes); err != nil {
@@ -182,25 +206,45 @@ func (a *assembly) deliver(ctx context.Context, res *Result) error {
 		return err
 	}
 	for _, repo := range a.req.Outputs.repositories() {
-		up := registry.Upload{Repository: repo, Blobs: a.blobs, Manifests: a.manifests()}
-		if !a.env.in(repo) {
-			below, err := a.baseLayers()
-			if err != nil {
-				return err
-			}
-			up.Blobs = append(below, a.blobs...)
-		}
-		for _, n := range a.req.Outputs.Names {
-			if n.Name() == repo {
-				up.Tags = append(up.Tags, n.String())
-			}
-		}
-		if err := a.Progress.Step("push "+repo, func() error { return a.Registry.Push(ctx, up) }); err != nil {
+		if err := a.push(ctx, repo, res); err != nil {
 			return err
 		}
-		res.Names = append(res.Names, up.Tags...)
 	}
 	return files.commit()
+}
+
+// push brings the image to one repository. One that has it under a name gets no more than further names.
+func (a *assembly) push(ctx context.Context, repo string, res *Result) error {
+	up := registry.Upload{Repository: repo}
+	there := false
+	for _, n := range a.req.Outputs.Names {
+		switch {
+		case n.Name() != repo:
+			continue
+		case a.env.standing()[n.String()] == a.root.Digest:
+			there = true
+		default:
+			up.Tags = append(up.Tags, n.String())
+		}
+		res.Names = append(res.Names, n.String())
+	}
+	switch {
+	case there && len(up.Tags) == 0:
+		a.Progress.Known(repo + " has this image already: nothing to push")
+		return nil
+	case there:
+		up.Manifests = []registry.Content{a.root}
+	default:
+		up.Blobs, up.Manifests = a.blobs, a.manifests()
+	}
+	if !there && !a.env.in(repo) {
+		below, err := a.baseLayers()
+		if err != nil {
+			return err
+		}
+		up.Blobs = append(below, a.blobs...)
+	}
+	return a.Progress.Step("push "+repo, func() error { return a.Registry.Push(ctx, up) })
 }
 
 // baseLayers are the layers of the environment, for a repository that does not have it.

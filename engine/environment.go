@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/ibuild/ibuild/cache"
@@ -31,11 +32,15 @@ type environment struct {
 	images map[string]registry.Image // by the platform's ID
 	facts  map[string]*Facts         // likewise
 	seen   map[string]digest.Digest  // what the tag stood for, by repository
+
+	// standing says what the names of the outputs stand for, "" for what is not known. It waits for the registry.
+	standing func() map[string]digest.Digest
 }
 
 func newEnvironment(rec *llb.Recording, img *llb.Image, code []llb.Step, graph *llb.Graph) *environment {
 	return &environment{rec: rec, img: img, code: code, stamp: graph.Stamp, seen: map[string]digest.Digest{},
-		id: digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
+		standing: func() map[string]digest.Digest { return nil },
+		id:       digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
 }
 
 // environmentTag is the tag of what has an identity and can be built upon, or found, by everybody.
@@ -86,14 +91,42 @@ func (b *build) findEnvironment(ctx context.Context, e *environment) {
 	}
 }
 
-// findIn looks in one repository: one HEAD, and what is not in the cache yet of index, facts and configs.
+// findIn looks in one repository: one request for the tag, and what is not in the cache yet of index, facts and
+// configs. Who sees this environment for the first time may be about to make an image that somebody else has pushed,
+// so the names are looked up meanwhile.
 func (b *build) findIn(ctx context.Context, e *environment, repo string) bool {
 	var at ocispecs.Descriptor
 	if !b.req.Outputs.NoEnvTag {
-		at, _ = b.Registry.Head(ctx, repo+":"+e.tag()) // an error is a registry that does not say, so nothing is there
+		var first bool
+		at, first, _ = b.Registry.Current(ctx, repo+":"+e.tag()) // an error is a registry that does not say, so nothing is there
+		if first && at.Digest != "" {
+			e.standing = b.askNames(ctx)
+		}
 	}
 	e.seen[repo] = at.Digest
 	return b.findOwn(ctx, e, repo, at.Digest) || at.Digest != "" && b.openEnvironment(ctx, e, repo, at) == nil
+}
+
+// askNames begins to ask what the names of the outputs stand for. What cannot be told is not known.
+func (b *build) askNames(ctx context.Context) (wait func() map[string]digest.Digest) {
+	names := b.req.Outputs.Names
+	found := make([]digest.Digest, len(names))
+	var all sync.WaitGroup
+	for i, n := range names {
+		all.Go(func() {
+			if at, err := b.head(ctx, n.String(), b.Registry.Glance); err == nil {
+				found[i] = at.Digest
+			}
+		})
+	}
+	return sync.OnceValue(func() map[string]digest.Digest {
+		all.Wait()
+		at := map[string]digest.Digest{}
+		for i, n := range names {
+			at[n.String()] = found[i]
+		}
+		return at
+	})
 }
 
 // findOwn takes what this machine remembers of an environment that could not be put under its tag.
@@ -122,12 +155,16 @@ func (b *build) stillIn(ctx context.Context, e *environment, repo string) bool {
 // there, or not as they should be, are none.
 func (b *build) openEnvironment(ctx context.Context, e *environment, repo string, index ocispecs.Descriptor) error {
 	ref := byDigest(repo, index.Digest)
-	known, err := b.readFacts(ctx, ref)
-	if err != nil {
+	if _, err := b.Registry.FetchManifest(ctx, ref); err != nil { // before all that needs it begins to ask for it
 		return err
 	}
+	var known factsDocument
 	list := make([]registry.Image, len(e.rec.Images))
 	eg, gctx := errgroup.WithContext(ctx)
+	eg.Go(func() (err error) {
+		known, err = b.readFacts(gctx, ref)
+		return err
+	})
 	for i, img := range e.rec.Images {
 		eg.Go(func() (err error) {
 			list[i], err = b.Registry.Resolve(gctx, ref, img.Platform)

@@ -4,17 +4,13 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/distribution/reference"
-	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/moby/buildkit/client"
 	bk "github.com/moby/buildkit/client/llb"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/opencontainers/go-digest"
-	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // looker collects the facts about an environment's images while a builder has them at hand.
@@ -57,7 +53,7 @@ func (b *build) learn(ctx context.Context, e *environment) error {
 		}
 		return gateway.NewResult(), nil
 	}
-	if _, err := b.run1(ctx, func(llb.Machine) gateway.BuildFunc { return pull }, nil, nil); err != nil {
+	if _, err := b.solveOnce(ctx, func(llb.Machine) gateway.BuildFunc { return pull }, nil, nil); err != nil {
 		return err
 	}
 	for id, f := range l.facts {
@@ -75,7 +71,7 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 	}
 	l := &looker{env: e, facts: map[string]*Facts{}}
 	resp, err := nativeFirst(ctx, b, e.img, e.rec, func(rec *llb.Recording) (map[string]string, error) {
-		return b.run1(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, l.look) }, platformAttrs(rec), exports)
+		return b.solveOnce(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, l.look) }, platformAttrs(rec), exports)
 	})
 	if err != nil {
 		return err
@@ -133,95 +129,4 @@ func (b *build) environmentExports(ctx context.Context) ([]client.ExportEntry, [
 		repos = []string{localEnv}
 	}
 	return out.entries, repos, nil
-}
-
-// keepEnvironment puts the environment with its facts under its tag, so that the registry keeps it and everybody
-// finds it. Where that is not possible, this machine remembers it.
-func (b *build) keepEnvironment(ctx context.Context, e *environment) error {
-	kept, err := e.document()
-	if err != nil {
-		b.Progress.Known(err.Error() + ": they are not kept")
-		return nil
-	}
-	b.keepLocally(ctx, kept)
-	if len(b.req.Outputs.Exports) > 0 {
-		b.rememberEnvironment(e.localKey(), kept.Index.Descriptor)
-	}
-	for _, repo := range e.repos {
-		if repo != localEnv && !b.shareEnvironment(ctx, e, repo, kept) {
-			b.rememberEnvironment(e.ownKey(repo, e.seen[repo]), kept.Index.Descriptor)
-		}
-	}
-	return ctx.Err()
-}
-
-// shareEnvironment puts the environment under its tag, and says whether it could. A registry that does not take
-// it (the tag is immutable, or others may not write it) does not stop the build.
-func (b *build) shareEnvironment(ctx context.Context, e *environment, repo string, kept registry.Companion) bool {
-	if b.req.Outputs.NoEnvTag {
-		return false
-	}
-	name := repo + ":" + e.tag()
-	var err error
-	_ = b.Progress.Step("keep the environment as "+name, func() error {
-		err = b.pushEnvironment(ctx, e, repo, kept)
-		return nil // a red line would say that the build failed
-	})
-	if err != nil && ctx.Err() == nil {
-		b.Progress.Known(fmt.Sprintf("only this machine will find the environment: %v", err))
-	}
-	return err == nil
-}
-
-// document is the index of the environment's images, with the facts about them.
-func (e *environment) document() (registry.Companion, error) {
-	doc := factsDocument{Images: map[digest.Digest]*Facts{}}
-	var list []ocispecs.Descriptor
-	for _, img := range e.rec.Images {
-		got := e.images[img.ID]
-		platform := got.Platform
-		list = append(list, ocispecs.Descriptor{
-			MediaType: got.Manifest.MediaType, Digest: got.Manifest.Digest, Size: got.Manifest.Size, Platform: &platform, Data: got.ManifestBytes,
-		})
-		doc.Images[got.Manifest.Digest] = e.facts[img.ID]
-	}
-	data, err := doc.encode()
-	if err != nil {
-		return registry.Companion{}, err
-	}
-	return registry.IndexWith(list, registry.Artifact{Type: environmentType, MediaType: factsType, Data: data})
-}
-
-// keepLocally puts the index and the facts into the local store; one that cannot be written forgets them.
-func (b *build) keepLocally(ctx context.Context, kept registry.Companion) {
-	for _, c := range append(kept.Blobs, kept.Manifest, kept.Index) {
-		_, _ = b.Cache.WriteBlob(ctx, c.MediaType, c.Bytes)
-	}
-}
-
-// pushEnvironment moves the tag of an environment. What somebody else has found out about the same images
-// meanwhile is kept.
-func (b *build) pushEnvironment(ctx context.Context, e *environment, repo string, kept registry.Companion) error {
-	if at, err := b.Registry.Head(ctx, repo+":"+e.tag()); err == nil && at.Digest != e.seen[repo] && at.Digest != kept.Index.Digest {
-		if others, err := b.readFacts(ctx, byDigest(repo, at.Digest)); err == nil {
-			for id, img := range e.images {
-				if f := others.Images[img.Manifest.Digest]; f != nil {
-					e.facts[id] = e.facts[id].merged(f)
-				}
-			}
-			if more, err := e.document(); err == nil {
-				kept = more
-			}
-		}
-	}
-	up := registry.Upload{Repository: repo, Manifests: []registry.Content{kept.Manifest, kept.Index}, Tags: []string{repo + ":" + e.tag()}}
-	for _, c := range kept.Blobs {
-		up.Blobs = append(up.Blobs, c.Blob())
-	}
-	return b.Registry.Push(ctx, up)
-}
-
-// rememberEnvironment keeps under a key what stands for an environment on this machine. Failing to is no error.
-func (b *build) rememberEnvironment(key string, index ocispecs.Descriptor) {
-	_ = cache.Results(b.Cache).Put(key, cache.Result{Descriptor: index, Created: time.Now()})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 
@@ -109,54 +110,60 @@ func nodeOf(st *fstypes.Stat) Node {
 	return Node{Kind: Other}
 }
 
-// users reads /etc/passwd and /etc/group.
+// users reads /etc/passwd and /etc/group, or finds out that they are not for this process to read.
 func (x *explorer) users(ctx context.Context, t *codeTree) error {
-	if x.facts.Users != nil {
+	if x.facts.Users != nil || x.facts.NoUsers {
 		return nil
 	}
 	u := &Users{}
 	for name, data := range map[string]*[]byte{passwdFile: &u.Passwd, groupFile: &u.Group} {
-		p, err := t.resolve(ctx, name)
-		var n Node
-		if err == nil {
-			n, err = t.node(ctx, p)
-		}
-		var needs *needsBuilder
-		switch {
-		case errors.As(err, &needs):
-			return nil
-		case err != nil:
+		usable, err := x.userFile(ctx, t, name, data)
+		if err != nil {
 			return err
-		case n.Kind == Absent:
-			continue
-		case n.Kind != File:
-			return nil
 		}
-		*data, err = x.ref.ReadFile(ctx, gateway.ReadRequest{Filename: p, Range: &gateway.FileRange{Length: maxUserFile + 1}})
-		if err != nil || len(*data) > maxUserFile {
-			return err
+		if !usable {
+			x.facts.NoUsers = true
+			return nil
 		}
 	}
 	x.facts.Users = u
 	return nil
 }
 
+// userFile reads one of them; one that is not there is empty.
+func (x *explorer) userFile(ctx context.Context, t *codeTree, name string, data *[]byte) (usable bool, err error) {
+	p, err := t.resolve(ctx, name)
+	var n Node
+	if err == nil {
+		n, err = t.node(ctx, p)
+	}
+	var needs *needsBuilder
+	switch {
+	case errors.As(err, &needs):
+		return false, nil
+	case err != nil:
+		return false, err
+	case n.Kind == Absent:
+		return true, nil
+	case n.Kind != File:
+		return false, nil
+	}
+	*data, err = x.ref.ReadFile(ctx, gateway.ReadRequest{Filename: p, Range: &gateway.FileRange{Length: maxUserFile + 1}})
+	return err == nil && len(*data) <= maxUserFile, err
+}
+
 // merged returns the facts of both about one image. Neither changes.
 func (f *Facts) merged(o *Facts) *Facts {
-	out := &Facts{Folders: map[string]map[string]Node{}, Large: slices.Clone(f.Large), Users: f.Users}
+	out := &Facts{Folders: map[string]map[string]Node{}, Large: slices.Concat(f.Large, o.Large), Users: f.Users}
 	for _, one := range []*Facts{o, f} {
-		for dir, entries := range one.Folders {
-			out.Folders[dir] = entries
-		}
+		maps.Copy(out.Folders, one.Folders)
 	}
-	for _, dir := range o.Large {
-		if !slices.Contains(out.Large, dir) {
-			out.Large = append(out.Large, dir)
-		}
-	}
+	out.Large = slices.DeleteFunc(out.Large, func(dir string) bool { return out.Folders[dir] != nil })
 	slices.Sort(out.Large)
+	out.Large = slices.Compact(out.Large)
 	if out.Users == nil {
 		out.Users = o.Users
 	}
+	out.NoUsers = out.Users == nil && (f.NoUsers || o.NoUsers)
 	return out
 }

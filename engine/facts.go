@@ -28,8 +28,10 @@ type Facts struct {
 	Folders map[string]map[string]Node `json:"folders"`
 	// Large are the folders that have too many entries to be remembered.
 	Large []string `json:"large,omitempty"`
-	// Users is nil when nobody has looked, or the files are too large.
+	// Users is nil when nobody has looked, or NoUsers is set.
 	Users *Users `json:"users,omitempty"`
+	// NoUsers says that somebody has looked, and that /etc/passwd or /etc/group is too large, or no file.
+	NoUsers bool `json:"noUsers,omitempty"`
 }
 
 // Users are the image's /etc/passwd and /etc/group; a file that is not there is empty.

@@ -1,13 +1,18 @@
 package engine
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ibuild/ibuild/cache"
+	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -15,9 +20,12 @@ const (
 	// environmentType is the artifact that has the facts, beside the environment images in their index.
 	environmentType = "application/vnd.ibuild.environment.v1+json"
 	// factsType is the media type of its one layer, a factsDocument.
-	factsType = "application/vnd.ibuild.environment.facts.v1+json"
-	// maxFacts bounds a factsDocument, in bytes: some hundred folders for each of ten platforms.
+	factsType = "application/vnd.ibuild.environment.facts.v1+json+gzip"
+	// maxFacts bounds a factsDocument as it is stored, in bytes.
 	maxFacts = 2 << 20
+	// maxFactsText bounds its JSON, in bytes: some hundred folders for each of ten platforms. Decoded it takes
+	// about ten times as much memory.
+	maxFactsText = 8 << 20
 )
 
 // factsDocument is what is known about the images of one environment, by the digest of each one's manifest:
@@ -26,23 +34,105 @@ type factsDocument struct {
 	Images map[digest.Digest]*Facts `json:"images"`
 }
 
-// encode returns the document as JSON, the same bytes for the same facts.
+// encode returns the document as compressed JSON, the same bytes for the same facts. What is too much to be kept is
+// left out of the document, see [factsDocument.shrink].
 func (d factsDocument) encode() ([]byte, error) {
-	data, err := json.Marshal(d)
-	if err == nil && len(data) > maxFacts {
-		err = fmt.Errorf("the facts about the environment have %d bytes, more than %d", len(data), maxFacts)
+	for {
+		text, err := json.Marshal(d)
+		if err != nil {
+			return nil, err
+		}
+		data, err := compressFacts(text)
+		if err != nil {
+			return nil, err
+		}
+		over := max(len(text)-maxFactsText, 0)
+		if len(data) > maxFacts {
+			over = max(over, len(text)/8) // names compress unlike each other, so a part is left out at a time
+		}
+		if over == 0 {
+			return data, nil
+		}
+		if !d.shrink(over) {
+			return nil, fmt.Errorf("the facts about the environment have %d bytes, more than %d", len(data), maxFacts)
+		}
 	}
-	return data, err
+}
+
+func compressFacts(text []byte) ([]byte, error) {
+	var out bytes.Buffer
+	gz := gzip.NewWriter(&out)
+	if _, err := gz.Write(text); err != nil {
+		return nil, err
+	}
+	err := gz.Close()
+	return out.Bytes(), err
+}
+
+// shrink leaves out about as many bytes of JSON as said, and says whether there was anything to leave out. The
+// folders with the longest listings go first, as long as no folder in them is listed; they count as too large to be
+// known then, so that code which goes there is a builder's, without a look at them each time. Users go last.
+func (d factsDocument) shrink(bytes int) bool {
+	type listing struct {
+		image digest.Digest
+		dir   string
+		size  int
+	}
+	var list []listing
+	for image, f := range d.Images {
+		above := map[string]bool{}
+		for dir := range f.Folders {
+			above[path.Dir(dir)] = true
+		}
+		for dir, entries := range f.Folders {
+			if dir != "/" && !above[dir] {
+				list = append(list, listing{image, dir, listingSize(entries)})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b listing) int {
+		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.dir, b.dir), cmp.Compare(a.image, b.image))
+	})
+	for _, l := range list {
+		if bytes <= 0 {
+			return true
+		}
+		f := d.Images[l.image]
+		delete(f.Folders, l.dir)
+		f.Large = append(f.Large, l.dir)
+		slices.Sort(f.Large)
+		bytes -= l.size
+	}
+	if len(list) > 0 {
+		return true
+	}
+	for _, f := range d.Images {
+		if f.Users != nil {
+			f.Users, f.NoUsers = nil, true
+			return true
+		}
+	}
+	return false
+}
+
+// listingSize is about how many bytes of JSON a folder's entries take.
+func listingSize(entries map[string]Node) int {
+	size := 0
+	for name, n := range entries {
+		size += len(name) + len(n.Link) + len(`"":"d",`)
+	}
+	return size
 }
 
 // parseFacts reads a document that comes from a registry. What could not have been read from a file tree is an
 // error, and then nothing of the document counts.
 func parseFacts(data []byte) (factsDocument, error) {
 	var d factsDocument
-	if len(data) > maxFacts {
-		return d, fmt.Errorf("the facts about the environment have %d bytes, more than %d", len(data), maxFacts)
+	text, err := decompressFacts(data)
+	if err == nil {
+		err = json.Unmarshal(text, &d)
 	}
-	if err := json.Unmarshal(data, &d); err != nil {
+	if err != nil {
 		return factsDocument{}, fmt.Errorf("the facts about the environment: %w", err)
 	}
 	for image, f := range d.Images {
@@ -55,6 +145,17 @@ func parseFacts(data []byte) (factsDocument, error) {
 		}
 	}
 	return d, nil
+}
+
+func decompressFacts(data []byte) ([]byte, error) {
+	if len(data) > maxFacts {
+		return nil, fmt.Errorf("they have %d bytes, more than %d", len(data), maxFacts)
+	}
+	gz, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	return cache.ReadAll(gz, maxFactsText)
 }
 
 func (f *Facts) validate() error {

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,13 +111,24 @@ func TestUsersThatAreTooMany(t *testing.T) {
 	dir := source(t, map[string]string{"etc/passwd": strings.Repeat("x", maxUserFile+1)})
 	f, err := lookAt(t, &diskRef{dir: dir}, "/a")
 	check(t, err)
-	if f.Users != nil {
-		t.Error("users are known of a file that was not read to its end")
+	if f.Users != nil || !f.NoUsers {
+		t.Error("users are known of a file that was not read to its end, or are asked for again and again")
 	}
 	linked, err := lookAt(t, &diskRef{dir: source(t, map[string]string{"etc/passwd": "->../data/users", "data/users": "app:x:1:2::/:\n", "etc/group/": ""})}, "/a")
 	check(t, err)
-	if linked.Users != nil {
+	if linked.Users != nil || !linked.NoUsers {
 		t.Error("a folder was taken for /etc/group")
+	}
+	_, err = lay(t, *f, codeOf(dir, llb.Copy{Local: "context", Src: "etc", Dst: "/x", Dir: true, Owner: "app"}))
+	var needs *needsBuilder
+	if !errors.As(err, &needs) || needs.unknown {
+		t.Errorf("an owner in a file that is too large: %v", err)
+	}
+	if m := f.merged(linked); !m.NoUsers {
+		t.Error("merged, nobody has looked for users")
+	}
+	if m := f.merged(&Facts{Users: &Users{}}); m.NoUsers || m.Users == nil {
+		t.Error("merged, the users of somebody who could read them are gone")
 	}
 }
 
@@ -203,9 +216,11 @@ func TestFactsDocument(t *testing.T) {
 		`{"images":{"` + image + `":{"folders":{},"large":["usr"]}}}`,                               //
 		`{"images":{"` + image + `":{"folders":{}}}} x`,                                             //
 		`{"images":{"` + image + `":{"users":{"passwd":"` + strings.Repeat("AAAA", 90000) + `"}}}}`, //
-		strings.Repeat(" ", maxFacts+1),
+		strings.Repeat(" ", maxFactsText+1),
 	} {
-		if doc, err := parseFacts([]byte(bad)); err == nil || len(doc.Images) != 0 {
+		data, err := compressFacts([]byte(bad))
+		check(t, err)
+		if doc, err := parseFacts(data); err == nil || len(doc.Images) != 0 {
 			t.Errorf("%.120s is read as %+v, %v", bad, doc, err)
 		}
 	}
@@ -216,12 +231,78 @@ func TestFactsDocument(t *testing.T) {
 	if _, err := parseFacts(document(t, many)); err == nil {
 		t.Error("a folder of too many entries is read")
 	}
-	huge := listing()
-	for i := range 1000 {
-		huge.Folders[fmt.Sprint("/", i)] = map[string]Node{strings.Repeat("x", 3000): {Kind: File}}
+	for name, bad := range map[string][]byte{"not compressed": []byte(`{"images":{}}`), "nothing": nil, "too large": make([]byte, maxFacts+1), "cut off": data[:len(data)-9]} {
+		if doc, err := parseFacts(bad); err == nil || len(doc.Images) != 0 {
+			t.Errorf("%s: read as %+v, %v", name, doc, err)
+		}
 	}
-	if _, err := (factsDocument{Images: map[digest.Digest]*Facts{"x": &huge}}).encode(); err == nil {
-		t.Error("facts of any size are written")
+}
+
+// Too many facts to be kept: the longest listings with nothing below them go first, and are never asked for again.
+func TestFactsThatAreTooMany(t *testing.T) {
+	image := digest.FromString("image")
+	big := func(entries, length int) map[string]Node {
+		out := map[string]Node{}
+		for i := range entries {
+			out[fmt.Sprintf("%0*d", length, i)] = Node{Kind: File}
+		}
+		return out
+	}
+	f := listing("deep/", "small/", "small/x")
+	f.Folders["/"]["small"], f.Folders["/"]["deep"] = plainFolder(), plainFolder()
+	f.Folders["/deep"] = big(4000, 250)
+	f.Folders["/deep"]["inner"] = plainFolder()
+	f.Folders["/deep/inner"] = map[string]Node{"y": {Kind: File}}
+	for i := range 10 {
+		name := fmt.Sprint("big", i)
+		f.Folders["/"][name], f.Folders["/"+name] = plainFolder(), big(4000, 250-i)
+	}
+	f.Users = &Users{Passwd: []byte("app:x:1:1::/:")}
+	data, err := factsDocument{Images: map[digest.Digest]*Facts{image: f.merged(&Facts{})}}.encode()
+	check(t, err)
+	doc, err := parseFacts(data)
+	check(t, err)
+	got := doc.Images[image]
+	if want := []string{"/big0", "/big1", "/big2"}; !slices.Equal(got.Large, want) {
+		t.Errorf("left out are %v, want %v", got.Large, want)
+	}
+	for _, p := range []string{"/small/x", "/deep/inner/y", "/big9/" + fmt.Sprintf("%0241d", 7)} {
+		if n, known := got.node(p); n.Kind != File || !known {
+			t.Errorf("%s is %q, known: %v", p, n.Kind, known)
+		}
+	}
+	if got.Users == nil {
+		t.Error("the users are gone")
+	}
+	if len(f.Large) > 0 || len(f.Folders) != 14 {
+		t.Error("what the build knows itself was changed")
+	}
+	again, err := factsDocument{Images: map[digest.Digest]*Facts{image: f.merged(&Facts{})}}.encode()
+	if err != nil || !bytes.Equal(data, again) {
+		t.Errorf("not the same bytes, or %v", err)
+	}
+
+	incompressible := Facts{Folders: map[string]map[string]Node{"/": {}}}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 24 {
+		name := fmt.Sprint("r", i)
+		entries := map[string]Node{}
+		for range 1000 {
+			var raw [90]byte
+			for j := range raw {
+				raw[j] = byte(r.Uint32())
+			}
+			entries[hex.EncodeToString(raw[:])] = Node{Kind: File}
+		}
+		incompressible.Folders["/"][name], incompressible.Folders["/"+name] = plainFolder(), entries
+	}
+	data, err = factsDocument{Images: map[digest.Digest]*Facts{image: incompressible.merged(&Facts{})}}.encode()
+	check(t, err)
+	if doc, err = parseFacts(data); err != nil || len(doc.Images[image].Large) == 0 || len(doc.Images[image].Folders) < 10 {
+		t.Errorf("%d bytes: %v, %d folders are left, %v", len(data), err, len(doc.Images[image].Folders), doc.Images[image].Large)
+	}
+	if _, err := (factsDocument{Images: map[digest.Digest]*Facts{image: {Folders: map[string]map[string]Node{"/": big(4000, 3000)}}}}).encode(); err == nil {
+		t.Error("a root that is too large to be kept is kept")
 	}
 }
 
@@ -236,15 +317,25 @@ func FuzzFacts(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	f.Add([]byte(`{"images":{"` + image.String() + `":{"folders":{"/":{"a":"l /a/a/a/a","w":"l ."}}}}}`))
+	data, err := compressFacts([]byte(`{"images":{"` + image.String() + `":{"folders":{"/":{"a":"l /a/a/a/a","w":"l ."}}}}}`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
 	dir := f.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "one"), nil, 0o644); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		doc, err := parseFacts(data)
-		if err != nil {
-			return
+		if err != nil { // most are no gzip: taken for the text inside, too
+			packed, perr := compressFacts(data)
+			if perr != nil {
+				t.Fatal(perr)
+			}
+			if doc, err = parseFacts(packed); err != nil {
+				return
+			}
 		}
 		if again, err := doc.encode(); err == nil {
 			if two, err := parseFacts(again); err != nil || len(two.Images) != len(doc.Images) {

@@ -143,7 +143,7 @@ func TestFilesThatChangeGetNoNameFromTheIdentity(t *testing.T) {
 	e := f.know(named, "etc/")
 	file := filepath.Join(req.Plan.Locals["context"].Dir, "src/main.py")
 	f.on(func(r *http.Request) {
-		if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, e.tag()) {
+		if strings.HasSuffix(r.URL.Path, e.tag()) {
 			_ = os.WriteFile(file, []byte("print(9)\n"), 0o644) // as long as before
 		}
 	})

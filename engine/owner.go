@@ -105,7 +105,7 @@ func (o owner) checked(s string) (owner, error) {
 }
 
 func unreadable(owner string) error {
-	return &needsBuilder{why: "the owner " + owner + " is looked up in files of the image that are not as usual"}
+	return &needsBuilder{why: "the owner " + owner + " is looked up in files of the image that are too large or not as usual"}
 }
 
 // users are the image's, as long as no code of this build has changed them.
@@ -118,6 +118,9 @@ func (t *codeTree) users(ctx context.Context, owner string) (*Users, error) {
 		if _, ours := t.added[p]; ours {
 			return nil, &needsBuilder{why: "the owner " + owner + " has to be looked up in " + name + ", which the code brings"}
 		}
+	}
+	if t.facts.NoUsers {
+		return nil, unreadable(owner)
 	}
 	if t.facts.Users == nil {
 		return nil, &needsBuilder{why: "the owner " + owner + " has to be looked up in the image", unknown: true}

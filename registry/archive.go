@@ -98,7 +98,7 @@ func singleImage(root ocispecs.Descriptor, doc document) (ocispecs.Descriptor, e
 	}
 	var found []ocispecs.Descriptor
 	for _, e := range doc.index {
-		if isManifestType(e.MediaType) && (e.Platform == nil || !isAttestation(&e)) {
+		if IsManifest(e.MediaType) && (e.Platform == nil || !isAttestation(&e)) {
 			found = append(found, e)
 		}
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -58,8 +59,7 @@ func IndexWith(images []ocispecs.Descriptor, a Artifact) (Companion, error) {
 }
 
 // FetchArtifact returns the artifact of a type that is beside the images of an index (repository@digest), at
-// most limit bytes of it; nil when there is none, or when it is an image and no index. What the index carries
-// of its manifests is kept in the cache, so that Resolve asks for none of them. Errors: *Error, or the context's.
+// most limit bytes of it; nil when there is none, or when it is an image and no index. Errors: *Error, or the context's.
 func (c *Client) FetchArtifact(ctx context.Context, ref, artifactType string, limit int64) ([]byte, error) {
 	p, err := parseRef(ref)
 	if err != nil {
@@ -73,19 +73,11 @@ func (c *Client) FetchArtifact(ctx context.Context, ref, artifactType string, li
 	if err != nil {
 		return nil, c.blame(p, err)
 	}
-	var found *ocispecs.Descriptor
-	for i, e := range doc.index {
-		if int64(len(e.Data)) == e.Size && e.Size > 0 && e.Size <= c.limits.manifest && e.Digest.Algorithm().FromBytes(e.Data) == e.Digest {
-			c.remember(ctx, e.MediaType, e.Data)
-		}
-		if found == nil && e.ArtifactType == artifactType && isManifestType(e.MediaType) {
-			found = &doc.index[i]
-		}
-	}
-	if found == nil {
+	at := slices.IndexFunc(doc.index, func(e ocispecs.Descriptor) bool { return e.ArtifactType == artifactType && IsManifest(e.MediaType) })
+	if at < 0 {
 		return nil, nil
 	}
-	_, artifact, err := c.entry(ctx, p, *found)
+	_, artifact, err := c.entry(ctx, p, doc.index[at])
 	if err == nil && len(artifact.image.Layers) != 1 {
 		err = badAnswer("an artifact of %d parts, not one", len(artifact.image.Layers))
 	}

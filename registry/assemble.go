@@ -276,7 +276,7 @@ func Index(images []ocispecs.Descriptor) (Content, error) {
 	index.SchemaVersion = 2
 	seen := map[string]bool{}
 	for _, img := range images {
-		if img.Platform == nil || !isManifestType(img.MediaType) {
+		if img.Platform == nil || !IsManifest(img.MediaType) {
 			return Content{}, fmt.Errorf("%s: not an image with a platform", img.Digest)
 		}
 		name := platforms.FormatAll(platforms.Normalize(*img.Platform))

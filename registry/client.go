@@ -57,6 +57,7 @@ type endpoint struct {
 	transport http.RoundTripper // below authentication
 	puller    *remote.Puller
 	pusher    *remote.Pusher
+	writers   sync.Map // of repoWriters, by the repository's path
 
 	hasCredentials atomic.Bool            // some were found for this host
 	refusedRealm   atomic.Pointer[string] // a token server that got none of them

@@ -26,7 +26,7 @@
 //	fetch.go      HEAD and GET of manifests, blobs: cache first, then endpoints
 //	resolve.go    reference + platform -> Image
 //	manifest.go   decoding what came from the network, with limits
-//	push.go       blobs, manifests by digest, then tags
+//	push.go       blobs, manifests, then tags; upload.go  the requests that this takes
 //	transport.go  scheme, credential guard, limits; retry.go; tls.go
 //	artifact.go   documents beside images, in their index; copy.go  images from one repository to another
 //	layer.go, assemble.go, config.go, archive.go  making images

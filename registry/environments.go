@@ -135,7 +135,7 @@ func (c *Client) readTag(ctx context.Context, own target, p parsedRef, tag strin
 	}
 	t.add(doc)
 	for _, e := range doc.index {
-		if !isManifestType(e.MediaType) || e.Platform != nil && isAttestation(&e) {
+		if !IsManifest(e.MediaType) || e.Platform != nil && isAttestation(&e) {
 			continue
 		}
 		one, err := c.ownDocument(ctx, own, p.pinned(e.Digest))

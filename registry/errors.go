@@ -140,7 +140,7 @@ func describeFailure(out *Error, e *endpoint, err error) {
 		out.Hint = "set ca = [\"…\"] for this host in the registry settings"
 	case errors.As(err, &alert):
 		out.Hint = "the registry may want a client certificate: set keypair for this host in the registry settings"
-	case strings.Contains(err.Error(), "invalid realm in www-authenticate"), strings.Contains(err.Error(), "SSRF protection"):
+	case errors.Is(err, errPrivateHost), strings.Contains(err.Error(), "invalid realm in www-authenticate"), strings.Contains(err.Error(), "SSRF protection"):
 		out.Kind = ErrBadAnswer
 		out.Msg = e.host + " sends the client to an address in a private network, which is refused"
 		out.Hint = "the token server and the storage of a registry need a DNS name, or the registry's own address"

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/ibuild/ibuild/cache"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -30,15 +32,66 @@ func (c *Client) Head(ctx context.Context, ref string) (ocispecs.Descriptor, err
 	return c.head(ctx, own, p)
 }
 
+// Current returns what ref points to, as Head does. A tag that this machine has not seen before is fetched with that
+// one request, so that its manifest is in the cache afterwards, and first is true. Of others only the digest is asked
+// for: their manifests are in the cache mostly, and registries that limit pulls do not count HEADs.
+// Errors: *Error, or the context's.
+func (c *Client) Current(ctx context.Context, ref string) (desc ocispecs.Descriptor, first bool, err error) {
+	p, err := parseRef(ref)
+	if err != nil {
+		return ocispecs.Descriptor{}, false, err
+	}
+	own, err := c.own(p)
+	if err != nil {
+		return ocispecs.Descriptor{}, false, err
+	}
+	return c.current(ctx, own, p)
+}
+
+func (c *Client) current(ctx context.Context, t target, p parsedRef) (desc ocispecs.Descriptor, first bool, err error) {
+	if c.opts.Cache == nil {
+		desc, err = c.head(ctx, t, p)
+		return desc, false, err
+	}
+	seen := cache.Bucket[digest.Digest](c.opts.Cache, "tags/1") // by the reference
+	if _, ok := seen.Get(p.text); ok || p.dgst != "" {
+		desc, err = c.head(ctx, t, p)
+		return desc, false, err
+	}
+	data, desc, err := c.get(ctx, t, p)
+	if err != nil {
+		return ocispecs.Descriptor{}, true, err
+	}
+	c.remember(ctx, desc.MediaType, data)
+	_ = seen.Put(p.text, desc.Digest) // forgotten, it is fetched once more
+	return desc, true, nil
+}
+
+// Glance is one HEAD and nothing more: for those who can do without the answer. An error does not mean that nothing
+// is there. The registry itself is asked. Errors: *Error, or the context's.
+func (c *Client) Glance(ctx context.Context, ref string) (ocispecs.Descriptor, error) {
+	p, err := parseRef(ref)
+	if err != nil {
+		return ocispecs.Descriptor{}, err
+	}
+	own, err := c.own(p)
+	if err != nil {
+		return ocispecs.Descriptor{}, err
+	}
+	desc, err := own.puller.Head(ctx, p.in(own.repo))
+	if err != nil {
+		return ocispecs.Descriptor{}, classify(own.endpoint, p.text, err)
+	}
+	return descriptor(*desc), nil
+}
+
 // head asks one target. What it had to fetch for the answer is cached.
 func (c *Client) head(ctx context.Context, t target, p parsedRef) (ocispecs.Descriptor, error) {
-	desc, err := t.puller.Head(ctx, p.in(t.repo))
-	if errors.Is(err, errStalePing) {
-		if t.endpoint, err = c.renew(t.endpoint); err != nil {
-			return ocispecs.Descriptor{}, err
-		}
+	var desc *v1.Descriptor
+	err := c.believing(&t, func() (err error) {
 		desc, err = t.puller.Head(ctx, p.in(t.repo))
-	}
+		return err
+	})
 	if err == nil {
 		return descriptor(*desc), nil
 	}
@@ -51,6 +104,17 @@ func (c *Client) head(ctx context.Context, t target, p parsedRef) (ocispecs.Desc
 	}
 	c.remember(ctx, got.MediaType, data)
 	return got, nil
+}
+
+// believing asks t, and once more when what was remembered of its host no longer holds.
+func (c *Client) believing(t *target, ask func() error) error {
+	err := ask()
+	if errors.Is(err, errStalePing) {
+		if t.endpoint, err = c.renew(t.endpoint); err == nil {
+			err = ask()
+		}
+	}
+	return err
 }
 
 // headUnsupported tells whether a failed HEAD says nothing about what a GET will
@@ -80,10 +144,15 @@ func isNotFound(err error) bool {
 // get fetches a manifest from one target. By digest, it has that digest; by tag,
 // the descriptor says which one it has.
 func (c *Client) get(ctx context.Context, t target, p parsedRef) ([]byte, ocispecs.Descriptor, error) {
-	got, err := t.puller.Get(ctx, p.in(t.repo))
+	var got *remote.Descriptor
+	ask := func() (err error) {
+		got, err = t.puller.Get(ctx, p.in(t.repo))
+		return err
+	}
+	err := c.believing(&t, ask)
 	if isCut(err) && ctx.Err() == nil {
 		c.logf("%s: the connection was cut; trying again", t.host)
-		got, err = t.puller.Get(ctx, p.in(t.repo))
+		err = ask()
 	}
 	if err != nil {
 		return nil, ocispecs.Descriptor{}, classify(t.endpoint, p.text, err)
@@ -283,6 +352,10 @@ func (r *verifiedReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.ReadCloser.Read(p)
 	r.left -= int64(n)
+	if r.left == 0 && n > 0 && err == nil {
+		more, _ := io.ReadFull(r.ReadCloser, make([]byte, 1))
+		r.left -= int64(more)
+	}
 	_, _ = r.verifier.Write(p[:n]) // a hash has no errors
 	switch {
 	case r.left < 0:
@@ -291,8 +364,9 @@ func (r *verifiedReader) Read(p []byte) (int, error) {
 		return n, badAnswer("blob %s has only %d of its %d bytes", r.desc.Digest, r.desc.Size-r.left, r.desc.Size)
 	case r.left == 0 && (n > 0 || err == io.EOF) && !r.verifier.Verified():
 		// Now and not at the end of the stream: who knows the size (net/http
-		// with a Content-Length) may not read on to see that.
-		return n, badAnswer("blob %s has other content than its digest says", r.desc.Digest)
+		// with a Content-Length) may not read on to see that. And without the
+		// last bytes, so that nobody has all of what is wrong.
+		return 0, badAnswer("blob %s has other content than its digest says", r.desc.Digest)
 	}
 	return n, err
 }

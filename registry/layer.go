@@ -57,7 +57,19 @@ type Layer struct {
 	DiffID digest.Digest
 	// CreatedBy is shown in the image's history.
 	CreatedBy string
+	// New says that the store did not have it before.
+	New bool
 }
+
+// LayerCodec names what compresses layers, and how: it is part of every key under which a made layer is remembered.
+// Whoever changes the bytes that come out for the same entries (the library in a new version, the level) gives it a
+// new name; TestLayerBytes notices.
+const LayerCodec = "gzip-klauspost-5/1"
+
+// layerLevel is how hard layers are compressed. For 10,000 source files, 69 MB, on one core: level 1 takes 243 ms of
+// CPU time and makes 13.9 MB, 2 takes 247 ms (13.2 MB), 5 takes 372 ms (11.6 MB), 6 takes 422 ms (11.4 MB). The
+// 125 ms between 2 and 5 are worth it on lines slower than 100 Mbit/s, and each pull has less to fetch.
+const layerLevel = 5
 
 // ErrFileChanged says that a file is not what it was when it was looked at.
 var ErrFileChanged = errors.New("the file changed while it was read")
@@ -89,7 +101,7 @@ func BuildLayer(ctx context.Context, store content.Store, entries []Entry, opts 
 // writeLayer writes, compresses and commits the layer to w.
 func writeLayer(ctx context.Context, w content.Writer, entries []Entry, opts LayerOptions) (Layer, error) {
 	file := &countingWriter{w: bufio.NewWriterSize(w, 1<<20)}
-	gz, err := gzip.NewWriterLevel(file, gzip.DefaultCompression)
+	gz, err := gzip.NewWriterLevel(file, layerLevel)
 	if err != nil {
 		return Layer{}, err
 	}
@@ -109,9 +121,11 @@ func writeLayer(ctx context.Context, w content.Writer, entries []Entry, opts Lay
 		DiffID:     diff.Digest(),
 		CreatedBy:  opts.CreatedBy,
 	}
-	if err := w.Commit(ctx, layer.Size, layer.Digest); err != nil && !errdefs.IsAlreadyExists(err) {
+	err = w.Commit(ctx, layer.Size, layer.Digest)
+	if err != nil && !errdefs.IsAlreadyExists(err) {
 		return Layer{}, fmt.Errorf("layer: %w", err)
 	}
+	layer.New = err == nil
 	return layer, nil
 }
 

@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -165,5 +167,30 @@ func TestFileChanged(t *testing.T) {
 	good := Entry{Path: "a", Mode: 0o644, Size: 5, Digest: digest.FromString("hello"), Open: opener("hello")}
 	if _, _, err := buildLayer(t, LayerOptions{}, good); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLayerBytes: the compressed bytes are the same on all machines, and are bound to the codec's name: a key with
+// that name in it must not stand for other bytes.
+func TestLayerBytes(t *testing.T) {
+	var text strings.Builder
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 60_000 { // more than a window, with repetitions near and far
+		fmt.Fprintf(&text, "word%d ", r.IntN(500)*r.IntN(20))
+	}
+	layer, store, err := buildLayer(t, LayerOptions{}, file("words", text.String()), file("words again", text.String()[:50_000]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := LayerCodec + " " + layer.Digest.String()
+	if want := "gzip-klauspost-5/1 sha256:c3d850443d93bfed76b95bb762274ffa4bd68e0f1743e919b535e7917080c00a"; got != want {
+		t.Errorf("the codec makes\n%s, want\n%s\n(other bytes need another name, see LayerCodec)", got, want)
+	}
+	if !layer.New {
+		t.Error("the store had it before")
+	}
+	again, err := BuildLayer(ctx(t), store, []Entry{file("words", text.String()), file("words again", text.String()[:50_000])}, LayerOptions{})
+	if err != nil || again.New || again.Digest != layer.Digest {
+		t.Errorf("made again it is new: %v, %s, %v", again.New, again.Digest, err)
 	}
 }

@@ -22,11 +22,13 @@ const (
 // maxLayers bounds the layers of an image. No runtime mounts as many.
 const maxLayers = 1000
 
-func isIndexType(mediaType string) bool {
+// IsIndex says whether a media type is that of an index of images, OCI's or docker's.
+func IsIndex(mediaType string) bool {
 	return mediaType == ocispecs.MediaTypeImageIndex || mediaType == dockerManifestList
 }
 
-func isManifestType(mediaType string) bool {
+// IsManifest says whether a media type is that of one image's manifest, OCI's or docker's.
+func IsManifest(mediaType string) bool {
 	return mediaType == ocispecs.MediaTypeImageManifest || mediaType == dockerManifest
 }
 
@@ -74,9 +76,9 @@ func decodeDocument(data []byte, lim limits) (document, error) {
 	switch {
 	case hasIndex && hasImage:
 		return document{}, badAnswer("the manifest is an image and an index in one")
-	case hasIndex && (raw.MediaType == "" || isIndexType(raw.MediaType)):
+	case hasIndex && (raw.MediaType == "" || IsIndex(raw.MediaType)):
 		return decodeIndex(raw, lim)
-	case hasImage && (raw.MediaType == "" || isManifestType(raw.MediaType)):
+	case hasImage && (raw.MediaType == "" || IsManifest(raw.MediaType)):
 		return decodeImage(raw)
 	}
 	return document{}, badAnswer("neither an image nor an index (media type %q)", printable(raw.MediaType))
@@ -190,7 +192,7 @@ func choose(ref string, entries []ocispecs.Descriptor, want ocispecs.Platform) (
 	missing := &PlatformError{Ref: ref, Want: want}
 	for i := range entries {
 		e := &entries[i]
-		if e.Platform == nil || !isManifestType(e.MediaType) || isAttestation(e) {
+		if e.Platform == nil || !IsManifest(e.MediaType) || isAttestation(e) {
 			continue
 		}
 		missing.Have = append(missing.Have, *e.Platform)
@@ -201,7 +203,7 @@ func choose(ref string, entries []ocispecs.Descriptor, want ocispecs.Platform) (
 	if best != nil {
 		return *best, nil
 	}
-	if len(entries) == 1 && entries[0].Platform == nil && isManifestType(entries[0].MediaType) {
+	if len(entries) == 1 && entries[0].Platform == nil && IsManifest(entries[0].MediaType) {
 		return entries[0], nil // its config says what it is for
 	}
 	return ocispecs.Descriptor{}, missing

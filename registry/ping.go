@@ -70,17 +70,16 @@ func (t *hostTransport) knownPing() *pingAnswer {
 	return t.ping
 }
 
-// forgetPing drops an answer of an earlier process that said that no credentials are needed, and says
-// whether there was one.
+// forgetPing drops an answer of an earlier process that said that no credentials are needed, and says whether
+// there was one: to each of the requests that went out with it, as several may be on their way.
 func (t *hostTransport) forgetPing() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ping == nil || !t.ping.remembered || t.ping.Status != http.StatusOK {
-		return false
+	if t.ping != nil && t.ping.remembered && t.ping.Status == http.StatusOK {
+		t.ping, t.stale = nil, true
+		_ = t.pings.Delete(t.endpoint.host)
 	}
-	t.ping = nil
-	_ = t.pings.Delete(t.endpoint.host)
-	return true
+	return t.stale
 }
 
 // errOtherScheme ends an attempt at a scheme that the host does not speak.

@@ -35,7 +35,7 @@ func (i Image) Parts() ImageParts {
 // Resolve returns the image that ref names for the platform (the zero Platform
 // is this machine's). A tag costs one HEAD if its content is in the cache; a
 // reference with a known digest costs nothing. Errors: *Error, *PlatformError,
-// or the context's.
+// or the context's. A tag that this machine has not seen is fetched at once.
 func (c *Client) Resolve(ctx context.Context, ref string, platform ocispecs.Platform) (Image, error) {
 	p, err := parseRef(ref)
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *Client) pin(ctx context.Context, p parsedRef) (parsedRef, error) {
 	}
 	var root ocispecs.Descriptor
 	err := c.fromAny(ctx, p, func(t target) (err error) {
-		root, err = c.head(ctx, t, p)
+		root, _, err = c.current(ctx, t, p)
 		return err
 	})
 	if err != nil {
@@ -112,6 +112,7 @@ func (c *Client) entry(ctx context.Context, p parsedRef, desc ocispecs.Descripto
 	if desc.Size > c.limits.manifest {
 		return nil, document{}, badAnswer("a manifest of %d bytes, more than the limit of %d", desc.Size, c.limits.manifest)
 	}
+	c.unpack(ctx, desc)
 	data, err := c.manifest(ctx, p.pinned(desc.Digest))
 	if err != nil {
 		return nil, document{}, err
@@ -126,6 +127,16 @@ func (c *Client) entry(ctx context.Context, p parsedRef, desc ocispecs.Descripto
 	return data, doc, err
 }
 
+// unpack puts a manifest that its index carries (the "data" of OCI's descriptors) into the cache.
+func (c *Client) unpack(ctx context.Context, desc ocispecs.Descriptor) {
+	if len(desc.Data) == 0 || int64(len(desc.Data)) != desc.Size || desc.Digest.Algorithm().FromBytes(desc.Data) != desc.Digest {
+		return
+	}
+	if c.opts.Cache != nil && !c.opts.Cache.HasBlob(desc) {
+		c.remember(ctx, desc.MediaType, desc.Data)
+	}
+}
+
 // blame adds host and reference to an error about content.
 func (c *Client) blame(p parsedRef, err error) error {
 	var known *Error
@@ -136,57 +147,62 @@ func (c *Client) blame(p parsedRef, err error) error {
 }
 
 // Resolver resolves references for one build: it asks for each tag once, so that
-// all platforms and stages of the build see the same images. It is safe for
-// concurrent use.
+// all platforms and stages of the build see the same images, and for each image
+// once. It is safe for concurrent use.
 type Resolver struct {
 	client *Client
 
-	mu   sync.Mutex
-	tags map[string]*pinning
+	mu     sync.Mutex
+	tags   map[string]*asked[parsedRef]
+	images map[string]*asked[Image] // by the pinned reference and the platform
 }
 
-// pinning is one tag's digest, or the wait for it.
-type pinning struct {
-	mu     sync.Mutex
-	pinned *parsedRef
+// asked is what was asked for, or the wait for it.
+type asked[T any] struct {
+	mu    sync.Mutex
+	value *T
+}
+
+// get waits for another caller's answer rather than asking too. A failure is not
+// kept: it may be that caller's cancelled context.
+func (a *asked[T]) get(ask func() (T, error)) (T, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.value != nil {
+		return *a.value, nil
+	}
+	value, err := ask()
+	if err == nil {
+		a.value = &value
+	}
+	return value, err
 }
 
 // NewResolver returns a Resolver that remembers nothing yet.
 func (c *Client) NewResolver() *Resolver {
-	return &Resolver{client: c, tags: map[string]*pinning{}}
+	return &Resolver{client: c, tags: map[string]*asked[parsedRef]{}, images: map[string]*asked[Image]{}}
 }
 
-// Resolve is Client.Resolve, with the tag's digest from the first time.
+// Resolve is Client.Resolve, with what was answered the first time.
 func (r *Resolver) Resolve(ctx context.Context, ref string, platform ocispecs.Platform) (Image, error) {
 	p, err := parseRef(ref)
 	if err != nil {
 		return Image{}, err
 	}
-	if p, err = r.pin(ctx, p); err != nil {
+	p, err = known(&r.mu, r.tags, p.text).get(func() (parsedRef, error) { return r.client.pin(ctx, p) })
+	if err != nil {
 		return Image{}, err
 	}
-	return r.client.image(ctx, p, platform)
+	one := known(&r.mu, r.images, p.text+" "+platforms.FormatAll(platform))
+	return one.get(func() (Image, error) { return r.client.image(ctx, p, platform) })
 }
 
-// pin waits for another caller's answer rather than asking too. A failure is not
-// kept: it may be that caller's cancelled context.
-func (r *Resolver) pin(ctx context.Context, p parsedRef) (parsedRef, error) {
-	r.mu.Lock()
-	one, ok := r.tags[p.text]
-	if !ok {
-		one = &pinning{}
-		r.tags[p.text] = one
+// known returns the answer in the map, a new one if there is none.
+func known[T any](mu *sync.Mutex, m map[string]*asked[T], key string) *asked[T] {
+	mu.Lock()
+	defer mu.Unlock()
+	if m[key] == nil {
+		m[key] = &asked[T]{}
 	}
-	r.mu.Unlock()
-
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	if one.pinned != nil {
-		return *one.pinned, nil
-	}
-	pinned, err := r.client.pin(ctx, p)
-	if err == nil {
-		one.pinned = &pinned
-	}
-	return pinned, err
+	return m[key]
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
 )
@@ -40,13 +39,11 @@ type tagsPage struct {
 
 // listTags asks the registry itself for all tags of a repository.
 func (c *Client) listTags(ctx context.Context, own target, p parsedRef) (*tagList, error) {
-	list, err := c.listPages(ctx, own)
-	if errors.Is(err, errStalePing) {
-		if own.endpoint, err = c.renew(own.endpoint); err != nil {
-			return nil, err
-		}
+	var list *tagList
+	err := c.believing(&own, func() (err error) {
 		list, err = c.listPages(ctx, own)
-	}
+		return err
+	})
 	if err == nil {
 		return list, nil
 	}
@@ -75,18 +72,10 @@ func statusOf(err error, e **Error) int {
 }
 
 func (c *Client) listPages(ctx context.Context, own target) (*tagList, error) {
-	auth, err := endpointKeychain{inner: c.opts.Keychain, endpoint: own.endpoint, log: c.logf}.ResolveContext(ctx, own.repo)
+	client, err := c.authorized(ctx, own, own.repo.Scope(transport.PullScope))
 	if err != nil {
 		return nil, err
 	}
-	if auth == nil {
-		auth = authn.Anonymous
-	}
-	rt, err := transport.NewWithContext(ctx, own.repo.Registry, auth, own.transport, []string{own.repo.Scope(transport.PullScope)})
-	if err != nil {
-		return nil, err
-	}
-	client := &http.Client{Transport: rt}
 	list := &tagList{uploaded: map[digest.Digest]time.Time{}}
 	next := &url.URL{Scheme: own.repo.Scheme(), Host: own.repo.RegistryStr(), Path: "/v2/" + own.repo.RepositoryStr() + "/tags/list", RawQuery: "n=" + strconv.Itoa(tagPage)}
 	for seen := map[string]bool{}; next != nil; {

@@ -40,8 +40,9 @@ type hostTransport struct {
 	pings  cache.Records[pingAnswer] // answers of earlier processes; only with a cache
 	cached bool
 
-	mu   sync.Mutex
-	ping *pingAnswer
+	mu    sync.Mutex
+	ping  *pingAnswer
+	stale bool // what was remembered was wrong: the endpoint is no longer used
 }
 
 func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -68,7 +69,7 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusUnauthorized && req.Header.Get("Authorization") == "" && t.forgetPing() {
+	if resp.StatusCode == http.StatusUnauthorized && t.forgetPing() {
 		resp.Body.Close()
 		return nil, errStalePing
 	}

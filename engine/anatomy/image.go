@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/containerd/platforms"
+	"github.com/ibuild/ibuild/cache"
+	"github.com/ibuild/ibuild/registry"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -47,14 +49,6 @@ type Layer struct {
 	Step string
 }
 
-func isIndex(d ocispecs.Descriptor) bool {
-	return d.MediaType == ocispecs.MediaTypeImageIndex || d.MediaType == "application/vnd.docker.distribution.manifest.list.v2+json"
-}
-
-func isManifest(d ocispecs.Descriptor) bool {
-	return d.MediaType == ocispecs.MediaTypeImageManifest || d.MediaType == "application/vnd.docker.distribution.manifest.v2+json"
-}
-
 // FormatError says that a document of an image is not as it should be.
 type FormatError struct {
 	Digest digest.Digest
@@ -66,7 +60,7 @@ func (e *FormatError) Error() string { return e.Digest.String() + ": " + e.Msg }
 // Read reads the documents of an image, and no layers.
 func Read(ctx context.Context, src Source) (*Contents, error) {
 	c := &Contents{Root: src.Root()}
-	if !isIndex(c.Root) {
+	if !registry.IsIndex(c.Root.MediaType) {
 		img, err := readImage(ctx, src, c.Root)
 		if err != nil {
 			return nil, err
@@ -83,7 +77,7 @@ func Read(ctx context.Context, src Source) (*Contents, error) {
 		return nil, &FormatError{c.Root.Digest, fmt.Sprintf("an index of %d entries, more than %d", len(index.Manifests), maxImages)}
 	}
 	for _, m := range index.Manifests {
-		if !isManifest(m) || m.Platform == nil || m.Platform.OS == "unknown" || m.ArtifactType != "" {
+		if !registry.IsManifest(m.MediaType) || m.Platform == nil || m.Platform.OS == "unknown" || m.ArtifactType != "" {
 			c.Others = append(c.Others, m)
 			continue
 		}
@@ -99,7 +93,7 @@ func Read(ctx context.Context, src Source) (*Contents, error) {
 func readImage(ctx context.Context, src Source, desc ocispecs.Descriptor) (Image, error) {
 	img := Image{Manifest: desc}
 	var m ocispecs.Manifest
-	if !isManifest(desc) {
+	if !registry.IsManifest(desc.MediaType) {
 		return img, &FormatError{desc.Digest, fmt.Sprintf("no image (media type %q)", desc.MediaType)}
 	}
 	if err := document(ctx, src, desc, &m); err != nil {
@@ -164,5 +158,5 @@ func bytesOf(ctx context.Context, src Source, desc ocispecs.Descriptor) ([]byte,
 		return nil, err
 	}
 	defer rc.Close()
-	return readAll(rc, maxDocument)
+	return cache.ReadAll(rc, maxDocument)
 }

@@ -51,7 +51,7 @@ func (s *fromRegistry) Name() string              { return s.name.String() }
 func (s *fromRegistry) Root() ocispecs.Descriptor { return s.root }
 
 func (s *fromRegistry) Open(ctx context.Context, desc ocispecs.Descriptor) (io.ReadCloser, error) {
-	if !isIndex(desc) && !isManifest(desc) {
+	if !registry.IsIndex(desc.MediaType) && !registry.IsManifest(desc.MediaType) {
 		return s.client.OpenBlob(ctx, s.name.Name(), desc)
 	}
 	data, err := s.client.FetchManifest(ctx, s.name.Name()+"@"+desc.Digest.String())
@@ -153,7 +153,7 @@ func (l *layout) only() (ocispecs.Descriptor, error) {
 		return none, &LayoutError{l.name, "no OCI layout: it has no index.json"}
 	}
 	defer rc.Close()
-	data, err := readAll(rc, maxDocument)
+	data, err := cache.ReadAll(rc, maxDocument)
 	if err != nil {
 		return none, &LayoutError{l.name, "index.json: " + err.Error()}
 	}
@@ -235,12 +235,4 @@ func (v *verifier) Read(p []byte) (int, error) {
 		return n, fmt.Errorf("%s: the bytes do not have this digest", v.desc.Digest)
 	}
 	return n, err
-}
-
-func readAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("more than %d bytes", limit)
-	}
-	return data, err
 }

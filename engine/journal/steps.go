@@ -3,7 +3,6 @@ package journal
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -98,12 +97,4 @@ func Short(text string) string {
 		return text
 	}
 	return fmt.Sprintf("%.*s…", maxName/4, text)
-}
-
-func readAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("more than %d bytes", limit)
-	}
-	return data, err
 }

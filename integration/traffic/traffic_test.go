@@ -4,6 +4,7 @@ package traffic
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"runtime"
@@ -90,6 +91,29 @@ func noBaseBytes(t *testing.T, what string, requests []testenv.Request, blobs []
 	}
 }
 
+// changeOfCode is what a change of one file writes: a layer and a config, each begun and sent, and the name.
+func changeOfCode() map[string]int {
+	return map[string]int{"POST blob": 2, "PUT blob": 2, "PUT manifest": 1}
+}
+
+// writes fails unless the requests wrote that many blobs and manifests, and asked for no blob before.
+func writes(t *testing.T, what string, requests []testenv.Request, want map[string]int) {
+	t.Helper()
+	got := map[string]int{}
+	for _, r := range requests {
+		kind := "manifest"
+		if strings.Contains(r.Path, "/blobs/") {
+			kind = "blob"
+		}
+		if r.Method != http.MethodGet && !(r.Method == http.MethodHead && kind == "manifest") {
+			got[r.Method+" "+kind]++
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%s: wrote %v, want %v\n%s", what, got, want, lines(requests))
+	}
+}
+
 // hasFile fails unless the image has a file of that size, and the files of its base.
 func hasFile(t *testing.T, ref, base, file string, size int) {
 	t.Helper()
@@ -141,12 +165,14 @@ func TestCodeChangeMovesNoBase(t *testing.T) {
 	v := m.build(t, ref, dir)
 	v.noBuilder(t, "a change of code")
 	noBaseBytes(t, "a change of code", v.requests, blobs)
+	writes(t, "a change of code", v.requests, changeOfCode())
 	hasFile(t, ref, base, "app/main.py", len("print(22)\n"))
 
 	write(t, main, "print(333)\n")
 	v = newMachine(t, false).build(t, ref, dir)
 	v.noBuilder(t, "a change of code on a second machine")
 	noBaseBytes(t, "a change of code on a second machine", v.requests, blobs)
+	writes(t, "a change of code on a second machine", v.requests, changeOfCode())
 	hasFile(t, ref, base, "app/main.py", len("print(333)\n"))
 }
 
@@ -200,7 +226,11 @@ func TestSecondMachine(t *testing.T) {
 	newMachine(t, false).build(t, repo+":1", dir).builder(t, "the first machine")
 	want := digestOf(t, repo+":1")
 	for what, tag := range map[string]string{"the same tag": ":1", "a new tag": ":2"} {
-		newMachine(t, false).build(t, repo+tag, dir).noBuilder(t, what+" on a second machine")
+		v := newMachine(t, false).build(t, repo+tag, dir)
+		v.noBuilder(t, what+" on a second machine")
+		if tag == ":1" {
+			writes(t, what+" on a second machine", v.requests, nil)
+		}
 		if got := digestOf(t, repo+tag); got != want {
 			t.Errorf("%s on a second machine: pushed %s, the first pushed %s", what, got, want)
 		}
