@@ -64,13 +64,16 @@ func (s *Store) update(fn func(*bolt.Tx) error) error {
 		return s.report(err)
 	}
 	return s.report(s.locked(true, func() error {
-		if err := s.repair(); err != nil {
-			return err
+		err := s.checkSeal()
+		if err == nil {
+			err = s.trimIndex()
 		}
-		if err := s.trimIndex(); err != nil {
-			return err
+		if err != nil && !isDamage(err) {
+			return err // nobody knows what is in the file, so it gets no seal
 		}
-		err := s.transact(false, fn)
+		if err == nil {
+			err = s.transact(false, fn)
+		}
 		if isDamage(err) {
 			s.putAside(err)
 			err = s.transact(false, fn)

@@ -49,11 +49,13 @@ type build struct {
 	imageID  digest.Digest               // the identity, "" when there is none
 
 	stop    context.CancelFunc // of an opening that nobody waits for
+	early   *early             // nil when the names are not asked for ahead
 	assumed ocispecs.Platform  // the builder's own platform, from memory
 	solved  bool               // the builder was given something to do
 	steps   *stepOutputs       // of a solve with native steps
 	began   time.Time
 	seen    *journal.Steps // what progress said, for the record
+	last    *journal.Build // the record before this one, nil for none
 
 	opening sync.Once
 	builder Builder
@@ -76,11 +78,13 @@ func (e *Engine) Build(ctx context.Context, req Request) (res *Result, err error
 		return e.makeWith(ctx, choice, req)
 	}
 	req.Options.Native = false // see nativeFirst; the identity is made without
+	sweepOutputs(req.Outputs)
 	b := newBuild(e, req)
 	b.provider = choice
 	b.watch()
 	defer b.close()
 	defer func() { b.writeRecord(ctx, res, err) }()
+	b.early = askEarly(ctx, e.Registry, b.earlyNames())
 	opening, stop := context.WithCancel(ctx)
 	b.stop = stop
 	if b.needsBuilder() {
@@ -117,7 +121,7 @@ func newBuild(e *Engine, req Request) *build {
 		m, err := req.Machine()
 		return m.WithCA(req.Plan.CA).WithProxies(req.Plan.Attrs), err
 	}
-	return &build{Engine: e, req: req, asked: req.Outputs, resolver: newResolver(e.Registry, req.Pins), machine: sync.OnceValues(machine)}
+	return &build{Engine: e, req: req, asked: req.Outputs, resolver: newResolver(e, req.Pins), machine: sync.OnceValues(machine)}
 }
 
 func (b *build) run(ctx context.Context) (*Result, error) {
@@ -171,10 +175,10 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := rec.Stamp(ctx)
+	changed, err := b.filesChanged(ctx)
 	switch {
-	case err != nil || after != b.stamp:
-		b.Progress.Known("files changed while they were built: the result is not remembered")
+	case err != nil || changed:
+		res.Warnings = append(res.Warnings, b.whatChanged(ctx)+": the image may have them or not, so it is not remembered")
 	case res.Descriptor.Digest != "" && id != "" && b.req.Outputs.Push: // only what was pushed is found again
 		b.remember("image", id, rec, res.Descriptor, res.ConfigDigest)
 		b.share(ctx, id, res)
@@ -225,6 +229,7 @@ func (b *build) record(ctx context.Context, build gateway.BuildFunc) (*llb.Recor
 }
 
 func (b *build) recordFor(ctx context.Context, p ocispecs.Platform, build gateway.BuildFunc) (*llb.Recording, error) {
+	b.prefetch(ctx, p)
 	rec, err := llb.NewRecorder(b.resolver, b.req.Plan, p).Record(ctx, build)
 	if err == nil || isOther(ctx, err) {
 		return rec, err
@@ -338,6 +343,7 @@ func (b *build) open(ctx context.Context) (*client.Client, error) {
 
 func (b *build) close() {
 	b.stop()
+	b.early.close()
 	b.opening.Do(func() {}) // waits for an opening that is on its way, and allows none after this
 	if b.client != nil {
 		b.client.Close()

@@ -20,8 +20,7 @@ import (
 // a tag that was moved or deleted is put back if the image itself is still there.
 // A nil Result without an error says that it is not known.
 func (b *build) known(ctx context.Context, id digest.Digest) (*Result, error) {
-	out := b.req.Outputs
-	if id == "" || !out.Push || len(out.Exports) > 0 || b.req.Force || b.req.Options.NoCache {
+	if id == "" || !b.mayBeKnown() {
 		return nil, nil
 	}
 	rec, ok := cache.Results(b.Cache).Get("image " + id.String())
@@ -29,7 +28,7 @@ func (b *build) known(ctx context.Context, id digest.Digest) (*Result, error) {
 		return nil, nil
 	}
 	eg, ctx := errgroup.WithContext(ctx)
-	for _, n := range out.Names {
+	for _, n := range b.req.Outputs.Names {
 		eg.Go(func() error { return b.standing(ctx, n, rec.Descriptor) })
 	}
 	switch err := eg.Wait(); {
@@ -37,9 +36,15 @@ func (b *build) known(ctx context.Context, id digest.Digest) (*Result, error) {
 		b.Progress.Known("known: nothing to build, nothing to push")
 		return b.standingResult(rec.Descriptor, rec.ConfigDigest), nil
 	case b.req.FailFast && absent(err).Exists == Unknown:
-		return nil, &UnknownError{Names: joinNames(out), Reason: err.Error()}
+		return nil, &UnknownError{Names: joinNames(b.req.Outputs), Reason: err.Error()}
 	}
 	return nil, nil // the way through the builder says what is wrong, if something is
+}
+
+// mayBeKnown says whether the request can be answered from memory at all: what is looked for is an image in a registry.
+func (b *build) mayBeKnown() bool {
+	out := b.req.Outputs
+	return out.Push && len(out.Exports) == 0 && !b.req.Force && !b.req.Options.NoCache
 }
 
 // standingResult is the result of a build for which nothing had to be done.
@@ -55,7 +60,7 @@ var errMoved = fmt.Errorf("the image itself: %w", registry.ErrNotFound)
 
 // standing makes sure that a name stands for the image.
 func (b *build) standing(ctx context.Context, n reference.NamedTagged, desc ocispecs.Descriptor) error {
-	at, err := b.Registry.Head(ctx, n.String())
+	at, err := b.head(ctx, n.String(), b.Registry.Head)
 	if err == nil && at.Digest == desc.Digest {
 		return nil
 	}

@@ -90,11 +90,21 @@ func (b *build) stillTrue(ctx context.Context) error {
 	if len(b.asked.ByIdentity) == 0 {
 		return nil
 	}
-	now, err := b.rec.Stamp(ctx)
-	if err == nil && now != b.stamp {
-		err = &SourceError{errors.New("files changed while they were built, so the tag made from the identity would not be true; build again")}
+	changed, err := b.filesChanged(ctx)
+	if err == nil && changed {
+		err = &SourceError{errors.New(b.whatChanged(ctx) + ", so the tag made from the identity would not be true; build again")}
 	}
 	return err
+}
+
+// filesChanged says whether local files are not what the identity was made of. A builder reads them by itself, and
+// later; layers that are made here are those of the identity's own list, and their bytes are compared with it.
+func (b *build) filesChanged(ctx context.Context) (bool, error) {
+	if !b.solved {
+		return false, nil
+	}
+	now, err := b.rec.Stamp(ctx)
+	return now != b.stamp, err
 }
 
 // Graph records what a build of the request would ask a builder to do, and asks none. Where nobody names a

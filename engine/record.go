@@ -14,14 +14,17 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// watch follows the steps of this build, so that they can be recorded. Its own statuses go on to the engine's
-// progress: several builds may share that one.
+// watch follows the steps of this build, so that they can be recorded, and looks up the record before it. Its own
+// statuses go on to the engine's progress: several builds may share that one.
 func (b *build) watch() {
 	b.began = time.Now()
 	b.seen = journal.NewSteps(b.began)
 	own := *b.Engine
 	own.Progress = b.Progress.watched(b.seen.See)
 	b.Engine = &own
+	if list := journal.Open(b.Cache).Builds(b.req.RecordName(), 1); len(list) > 0 {
+		b.last = &list[0]
+	}
 }
 
 // writeRecord puts the build into the journal, however it ended. What came to no graph and no solve says nothing
@@ -36,7 +39,9 @@ func (b *build) writeRecord(ctx context.Context, res *Result, err error) {
 }
 
 // outline describes the graph. Without a mask none is kept: nothing would hide what is secret in it.
-func (b *build) outline() *llb.Outline { return b.graph.Outline(b.mask()) }
+func (b *build) outline() *llb.Outline {
+	return b.graph.Outline(b.mask(), journal.Open(b.Cache).Salt())
+}
 
 func (b *build) journalEntry(ctx context.Context, res *Result, err error) journal.Build {
 	out, asked, hide := b.req.Outputs, b.req, b.hide()
@@ -56,6 +61,14 @@ func (b *build) journalEntry(ctx context.Context, res *Result, err error) journa
 	}
 	if b.graph != nil && b.Mask != nil {
 		r.Graph = b.graph.Identity()
+		if b.last != nil && b.last.Graph == r.Graph {
+			r.GraphBlob = b.last.GraphBlob
+		}
+	}
+	for _, img := range b.resolver.list() {
+		if !img.Pinned {
+			r.Bases = append(r.Bases, journal.Base{Name: img.Name, Digest: img.Digest})
+		}
 	}
 	if b.solved {
 		r.Builder = b.builder.Name()
@@ -104,7 +117,7 @@ func (b *build) mask() llb.Mask {
 	if b.graph != nil {
 		variables = append(variables, b.graph.Variables()...)
 	}
-	return b.Mask.Knowing(variables)
+	return b.Mask.Knowing(variables, journal.Open(b.Cache).Salt)
 }
 
 // hide returns what makes a text fit to be kept.

@@ -2,12 +2,15 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -29,13 +32,14 @@ type ResolvedImage struct {
 type resolver struct {
 	images *registry.Resolver
 	pins   Pins
+	seen   journal.Journal // what tags stood for in earlier builds
 
 	mu    sync.Mutex
 	asked map[string]ResolvedImage
 }
 
-func newResolver(c *registry.Client, pins Pins) *resolver {
-	return &resolver{images: c.NewResolver(), pins: pins, asked: map[string]ResolvedImage{}}
+func newResolver(e *Engine, pins Pins) *resolver {
+	return &resolver{images: e.Registry.NewResolver(), pins: pins, seen: journal.Open(e.Cache), asked: map[string]ResolvedImage{}}
 }
 
 // ResolveImage implements llb.Resolver.
@@ -50,12 +54,30 @@ func (r *resolver) resolve(ctx context.Context, ref string, p ocispecs.Platform)
 	if err != nil && pinned {
 		return img, fmt.Errorf("%w (the lock pins %s to this digest; ibuild lock --update moves it)", err, name)
 	}
+	if name != "" && !pinned && errors.Is(err, registry.ErrUnreachable) {
+		err = r.recall(err, name)
+	}
 	if err == nil && name != "" {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.asked[name] = ResolvedImage{Name: name, Digest: img.Digest, Pinned: pinned}
 	}
 	return img, err
+}
+
+// recall adds to the error of a registry that is out of reach what the tag stood for in an earlier build. Nobody knows
+// whether it still does, so nothing is built on it unless the source says so.
+func (r *resolver) recall(err error, name string) error {
+	var reach *registry.Error
+	named, perr := reference.ParseNormalizedNamed(name)
+	at, when, ok := r.seen.Seen(name)
+	if !ok || perr != nil || !errors.As(err, &reach) {
+		return err
+	}
+	told := *reach
+	told.Msg += fmt.Sprintf("; at %s it was %s", when.UTC().Format(time.DateTime+" MST"), at)
+	told.Hint = strings.TrimPrefix(fmt.Sprintf("%s; or write %s@%s, which asks for no tag", reach.Hint, reference.FamiliarString(named), at), "; or ")
+	return &told
 }
 
 // list returns what was resolved by a tag so far, sorted by name.

@@ -2,12 +2,15 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/llb"
+	"github.com/ibuild/ibuild/registry"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/opencontainers/go-digest"
@@ -106,5 +109,38 @@ func TestPinnedClient(t *testing.T) {
 	}
 	if want := []string{"docker.io/library/debian@" + d.String(), "debian:13"}; !slices.Equal(inner.asked, want) {
 		t.Errorf("asked %q, want %q", inner.asked, want)
+	}
+}
+
+// A registry that is out of reach is no reason to build on what a tag stood for, and the error says what that was.
+func TestTagsThatWereSeen(t *testing.T) {
+	f := newFixture(t)
+	f.base()
+	req := f.onlyEnvironment("app:1")
+	f.knowResult(req)
+	f.must(req, HowKnown)
+	at := f.digest(t, f.host+"/base:1")
+	if bases := f.last().Bases; len(bases) != 1 || bases[0] != (journal.Base{Name: f.host + "/base:1", Digest: digest.Digest(at)}) {
+		t.Errorf("recorded %+v", bases)
+	}
+	f.Close()
+	_, err := f.build(req)
+	var reach *registry.Error
+	if !errors.Is(err, registry.ErrUnreachable) || !errors.As(err, &reach) {
+		t.Fatalf("a registry that is gone: %v", err)
+	}
+	if !strings.Contains(reach.Msg, "; at 20") || !strings.HasSuffix(reach.Msg, " UTC it was "+at) {
+		t.Errorf("it does not say what the tag was: %s", reach.Msg)
+	}
+	if want := "write " + f.host + "/base:1@" + at + ", which asks for no tag"; !strings.HasSuffix(reach.Hint, want) {
+		t.Errorf("the hint is %q, want %q at its end", reach.Hint, want)
+	}
+	req.Plan.Image.Base.Ref = f.host + "/base:1@" + at
+	if _, err := f.engine.Graph(t.Context(), req); err != nil {
+		t.Errorf("what the hint says does not work: %v", err)
+	}
+	req.Plan.Image.Base.Ref = f.host + "/base:2"
+	if _, err := f.engine.Graph(t.Context(), req); !errors.As(err, &reach) || strings.Contains(reach.Msg, "it was") {
+		t.Errorf("a tag that was never seen: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,19 +14,13 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/ibuild/ibuild/llb"
-	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A machine that has nothing but the source finds what others have built, and asks no builder: one HEAD, and
-// the index, the facts and one config for each platform.
+// A machine that has nothing but the source finds what others have built, and asks no builder: one request for the tag
+// and its index, then the facts, one config for each platform, and what the image's name stands for, side by side.
 func TestEnvironmentTravels(t *testing.T) {
 	for _, platforms := range [][]ocispecs.Platform{{amd64}, {amd64, arm64}} {
 		t.Run(fmt.Sprint(len(platforms), " platforms"), func(t *testing.T) {
@@ -45,8 +40,7 @@ func TestEnvironmentTravels(t *testing.T) {
 			kept, err := e.document()
 			check(t, err)
 			want := []string{
-				"HEAD /v2/team/app/manifests/" + e.tag(),
-				"GET /v2/team/app/manifests/" + kept.Index.Digest.String(), "GET /v2/team/app/blobs/" + kept.Blobs[1].Digest.String(),
+				"GET /v2/team/app/manifests/" + e.tag(), "HEAD /v2/team/app/manifests/1", "GET /v2/team/app/blobs/" + kept.Blobs[1].Digest.String(),
 			}
 			for _, img := range e.images {
 				want = append(want, "GET /v2/team/app/blobs/"+img.ConfigDigest.String())
@@ -55,14 +49,85 @@ func TestEnvironmentTravels(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("asked\n%q, want\n%q", got, want)
 			}
-			// and once more, with other code: all of that is in the cache now
+			// and once more, with other code: all of that is in the cache now, and the name could have been right
 			plant(t, req.Plan.Locals["context"].Dir, map[string]string{"src/main.py": "print(2)\n"})
 			f.on(nil)
 			f.must(req, HowAssembled)
-			if got := f.reads("team/app"); !slices.Equal(got, []string{want[len(want)-1]}) {
-				t.Errorf("asked %q", got)
+			got = f.reads("team/app")
+			slices.Sort(got)
+			if want := []string{"HEAD /v2/team/app/manifests/1", "HEAD /v2/team/app/manifests/" + e.tag()}; !slices.Equal(got, want) {
+				t.Errorf("asked %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// What somebody else has pushed under the same name is not pushed again, and under another name only the name is.
+func TestImageOfAnotherMachineIsNotPushedAgain(t *testing.T) {
+	for _, platforms := range [][]ocispecs.Platform{{amd64}, {amd64, arm64}} {
+		f := newFixture(t)
+		f.base(platforms...)
+		req := f.app("team/app:1")
+		req.Options.Platforms = platforms
+		f.know(req, "etc/")
+		first := f.must(req, HowAssembled)
+		for _, c := range []struct {
+			names []string
+			puts  []string
+		}{
+			{[]string{"team/app:1"}, nil},
+			{[]string{"team/app:1", "team/app:2"}, []string{"PUT /v2/team/app/manifests/2"}},
+		} {
+			f.newMachine()
+			req.Outputs.Names = f.names(c.names...)
+			f.on(nil)
+			res := f.must(req, HowAssembled)
+			var sent []string
+			for _, r := range f.requests() {
+				if strings.HasPrefix(r, "PUT ") || strings.HasPrefix(r, "POST ") {
+					sent = append(sent, r)
+				}
+			}
+			if !slices.Equal(sent, c.puts) || res.Descriptor.Digest != first.Descriptor.Digest || len(res.Names) != len(c.names) {
+				t.Errorf("%v: sent %q, want %q; %s with the names %q, first %s", c.names, sent, c.puts, res.Descriptor.Digest, res.Names, first.Descriptor.Digest)
+			}
+			f.image(t, res.Names[len(res.Names)-1], platforms[0])
+		}
+		f.newMachine() // whose code is another
+		plant(t, req.Plan.Locals["context"].Dir, map[string]string{"src/main.py": "print(2)\n"})
+		if res := f.must(req, HowAssembled); f.digest(t, res.Names[0]) != res.Descriptor.Digest.String() || res.Descriptor.Digest == first.Descriptor.Digest {
+			t.Errorf("%s stands for %s, made is %s", res.Names[0], f.digest(t, res.Names[0]), res.Descriptor.Digest)
+		}
+	}
+}
+
+// A change of code costs four requests one after the other: the tag of the environment, then the beginning and the bytes
+// of layer and config side by side, then the name. (What the name stands for is asked meanwhile, for an unchanged build.)
+func TestRequestsOfAChangeOfCode(t *testing.T) {
+	f := newFixture(t)
+	f.base()
+	req := f.app("team/app:1")
+	e := f.know(req, "etc/")
+	f.must(req, HowAssembled)
+	plant(t, req.Plan.Locals["context"].Dir, map[string]string{"src/main.py": "print(2)\n"})
+	f.on(nil)
+	f.must(req, HowAssembled)
+	count := map[string]int{}
+	for _, r := range f.requests() {
+		method, path, _ := strings.Cut(r, " ")
+		switch {
+		case strings.Contains(path, "/base/"): // the base's tag is resolved anew
+		case strings.Contains(path, "/blobs/"):
+			count[method+" blob"]++
+		default:
+			count[r]++
+		}
+	}
+	want := map[string]int{"HEAD /v2/team/app/manifests/" + e.tag(): 1, "HEAD /v2/team/app/manifests/1": 1, "PUT /v2/team/app/manifests/1": 1}
+	// the layer with the file, and the config; the other layers are as they were, which this process knows
+	want["POST blob"], want["PUT blob"] = 2, 2
+	if !maps.Equal(count, want) {
+		t.Errorf("asked %v, want %v", count, want)
 	}
 }
 
@@ -163,82 +228,6 @@ func TestEnvironmentWithoutATag(t *testing.T) {
 			f.needs(other, "an environment image that is gone")
 			f.newMachine()
 			f.needs(other, "another machine")
-		})
-	}
-}
-
-// A tag that cannot be moved keeps the facts that it has; what this machine has learned beyond is not lost.
-func TestImmutableTag(t *testing.T) {
-	f := newFixture(t)
-	f.base()
-	req := f.app("app:1")
-	f.know(req, "etc/?")
-	f.needs(req, "facts that are not enough")
-	f.noEnvTags()
-	e := f.environment(req)
-	for _, i := range e.rec.Images {
-		more := listing("etc/")
-		e.facts[i.ID] = e.facts[i.ID].merged(&more)
-	}
-	f.remind(req, e)
-	f.must(req, HowAssembled)
-	f.newMachine()
-	plant(t, req.Plan.Locals["context"].Dir, map[string]string{"src/main.py": "print(2)\n"})
-	f.needs(req, "another machine, which has the facts under the tag")
-}
-
-// Two machines learn about different folders at the same time: nothing of it is lost.
-func TestFactsOfTwoMachines(t *testing.T) {
-	f := newFixture(t)
-	f.base()
-	req := f.app("app:1")
-	f.know(req, "etc/?", "srv/?")
-	one, two := f.environment(req), f.environment(req)
-	for e, tree := range map[*environment]string{one: "etc/", two: "srv/"} {
-		for _, i := range e.rec.Images {
-			more := Facts{Folders: map[string]map[string]Node{"/" + strings.TrimSuffix(tree, "/"): {}}}
-			e.facts[i.ID] = e.facts[i.ID].merged(&more)
-		}
-	}
-	f.remind(req, one)
-	f.remind(req, two) // which has not seen what the first one wrote
-	f.newMachine()
-	e := f.environment(req)
-	for id, known := range e.facts {
-		if known.Folders["/etc"] == nil || known.Folders["/srv"] == nil {
-			t.Errorf("%s: known are %v", id, known.Folders)
-		}
-	}
-}
-
-// What a registry has under the tag is read with care: what makes no sense is a reason to ask a builder, and
-// never a layer that only looks right.
-func TestWrongFacts(t *testing.T) {
-	for name, c := range map[string]struct{ data []byte }{
-		"no JSON":          {data: []byte("{")},
-		"another image's":  {data: []byte(`{"images":{"` + digest.FromString("x").String() + `":{"folders":{"/":{}}}}}`)},
-		"beyond the root":  {data: []byte(`{"images":{"IMAGE":{"folders":{"/":{"..":"d"}}}}}`)},
-		"too large":        {data: []byte(strings.Repeat(" ", maxFacts) + "{}")},
-		"nothing at all":   {data: []byte(`{}`)},
-		"not what it says": {data: []byte(`{"images":{"IMAGE":{"folders":{"/app":{}}}}}`)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.base()
-			req := f.app("app:1")
-			e := f.built(req)
-			image := e.images[e.rec.Images[0].ID].Manifest.Digest.String()
-			data := []byte(strings.ReplaceAll(string(c.data), "IMAGE", image))
-			facts, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer(data, factsType))
-			check(t, err)
-			idx := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
-				mutate.IndexAddendum{Add: made(t, e.rec.Images[0]), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
-				mutate.IndexAddendum{Add: facts, Descriptor: v1.Descriptor{ArtifactType: environmentType, Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}})
-			f.server.push(t, f.host+"/app:"+e.tag(), idx)
-			f.needs(req, name)
-			if d := f.digest(t, f.host+"/app:1"); d != "" {
-				t.Errorf("the image is %s", d)
-			}
 		})
 	}
 }

@@ -171,6 +171,9 @@ func writeBuild(w io.Writer, b *journal.Build, at *time.Location) error {
 	for _, img := range b.Images {
 		line(img.Platform, img.Digest.String())
 	}
+	for _, base := range b.Bases {
+		line("base", base.Name+"@"+base.Digest.String())
+	}
 	fmt.Fprintf(table, "\nSTART\tTOOK\tSTEP\n")
 	for _, s := range b.Steps {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", journal.Duration(s.Start), stepTime(s), flat(s.Name))

@@ -37,6 +37,13 @@ func newDesk(t *testing.T) *desk {
 // run runs ibuild; what is different each time is replaced.
 func (d *desk) run(args ...string) (code int, out, errs string) {
 	d.t.Helper()
+	code, out, errs = d.runPlainly(args...)
+	return code, d.plain(out), d.plain(errs)
+}
+
+// runPlainly is run with what is said as it is said.
+func (d *desk) runPlainly(args ...string) (code int, out, errs string) {
+	d.t.Helper()
 	d.t.Setenv("HOME", d.t.TempDir())
 	d.t.Setenv("XDG_CONFIG_HOME", d.t.TempDir())
 	d.t.Setenv("IBUILD_CACHE", d.cache)
@@ -45,7 +52,7 @@ func (d *desk) run(args ...string) (code int, out, errs string) {
 	var stdout, stderr bytes.Buffer
 	app.Reader, app.Writer, app.ErrWriter = strings.NewReader(""), &stdout, &stderr
 	code = report(&stderr, app.RunContext(d.t.Context(), append([]string{"ibuild"}, args...)))
-	return code, d.plain(stdout.String()), d.plain(stderr.String())
+	return code, stdout.String(), stderr.String()
 }
 
 func (d *desk) plain(s string) string {

@@ -43,6 +43,8 @@ type Build struct {
 	Result *ocispecs.Descriptor `json:"result,omitempty"`
 	// Images are the platforms, each with its manifest where that is known.
 	Images []Image `json:"images,omitempty"`
+	// Bases are the images that were named by a tag, with what the registry said of it when this build began.
+	Bases []Base `json:"bases,omitempty"`
 	// Names that the image got in registries.
 	Names []string `json:"names,omitempty"`
 	// Pushed and Exports are the outputs that were asked for; an export by its type.
@@ -66,6 +68,15 @@ type Image struct {
 	Digest   digest.Digest `json:"digest,omitempty"` // of the manifest
 }
 
+// Base is what a tag stood for.
+type Base struct {
+	Name   string        `json:"name"`   // canonical, with registry and tag
+	Digest digest.Digest `json:"digest"` // of the index, where there is one
+}
+
+// baseKey is the key of builds that asked for a tag. No name of an image and no path begins like that.
+func baseKey(name string) string { return "base " + name }
+
 // Limits of the journal. A record is some kilobytes, and so is the outline of a graph without many files.
 const (
 	keepPerName = 20
@@ -86,8 +97,9 @@ func Open(store *cache.Store) Journal { return Journal{store} }
 
 func (j Journal) log() cache.Log[Build] { return cache.Builds[Build](j.store) }
 
-// Add writes a record and returns its number. Outline is asked for only when the newest record of this name is
-// not of the same graph; nil keeps no graph. The error says that nothing was written.
+// Add writes a record and returns its number. Outline is asked for only when neither the caller (by b.GraphBlob) nor
+// the newest record of this name knows a blob of the same graph; nil keeps no graph. The error says that nothing was
+// written.
 func (j Journal) Add(ctx context.Context, b Build, outline func() *llb.Outline) (uint64, error) {
 	if b.Graph != "" && outline != nil {
 		if err := j.keepGraph(ctx, &b, outline); err != nil {
@@ -107,6 +119,11 @@ func (j Journal) Add(ctx context.Context, b Build, outline func() *llb.Outline) 
 			e.Keys = append(e.Keys, k)
 		}
 	}
+	for _, base := range b.Bases {
+		if k := baseKey(base.Name); !slices.Contains(e.Keys, k) {
+			e.Keys = append(e.Keys, k)
+		}
+	}
 	for _, d := range []*ocispecs.Descriptor{b.GraphBlob, b.StepsBlob} {
 		if d != nil {
 			e.Blobs = append(e.Blobs, d.Digest)
@@ -116,6 +133,9 @@ func (j Journal) Add(ctx context.Context, b Build, outline func() *llb.Outline) 
 }
 
 func (j Journal) keepGraph(ctx context.Context, b *Build, outline func() *llb.Outline) (err error) {
+	if b.GraphBlob != nil && j.store.HasBlob(*b.GraphBlob) {
+		return nil
+	}
 	if last := j.log().Last(b.Name, 1); len(last) > 0 {
 		was := last[0].Value
 		if was.Graph == b.Graph && was.GraphBlob != nil && j.store.HasBlob(*was.GraphBlob) {
@@ -136,6 +156,19 @@ func (j Journal) Builds(key string, limit int) []Build {
 		list = append(list, e.Value)
 	}
 	return list
+}
+
+// Seen returns what a tag (in its canonical form) stood for when a registry was last asked for it, and the time of the
+// build that did.
+func (j Journal) Seen(name string) (at digest.Digest, when time.Time, ok bool) {
+	for _, b := range j.Builds(baseKey(name), 1) {
+		for _, base := range b.Bases {
+			if base.Name == name {
+				return base.Digest, b.Start, true
+			}
+		}
+	}
+	return "", time.Time{}, false
 }
 
 // Find returns the record of a number, with all its steps where they are still there.
@@ -239,7 +272,7 @@ func decodeBlob(data []byte, into any) error {
 		return err
 	}
 	defer dec.Close()
-	plain, err := readAll(dec, maxBlob)
+	plain, err := cache.ReadAll(dec, maxBlob)
 	if err != nil {
 		return err
 	}

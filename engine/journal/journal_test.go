@@ -49,6 +49,32 @@ func (j Journal) must(t testing.TB, b Build, o func() *llb.Outline) uint64 {
 	return id
 }
 
+// The salt is made once for a cache, and is that cache's own; a cache that cannot keep one has none.
+func TestSalt(t *testing.T) {
+	j, store := openJournal(t)
+	first := j.Salt()
+	if len(first) < 16 || !bytes.Equal(first, Open(store).Salt()) {
+		t.Errorf("%q, then %q", first, Open(store).Salt())
+	}
+	other, _ := openJournal(t)
+	if bytes.Equal(first, other.Salt()) {
+		t.Error("two caches have the same one")
+	}
+	if err := cache.Facts[llb.Salt](store).Delete(saltKey); err != nil {
+		t.Fatal(err)
+	}
+	if again := j.Salt(); len(again) < 16 || bytes.Equal(first, again) {
+		t.Errorf("after it was lost: %q", again)
+	}
+	nowhere, err := cache.Open("/dev/null/cache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if salt := Open(nowhere).Salt(); salt != nil {
+		t.Errorf("one that is kept nowhere: %q", salt)
+	}
+}
+
 func TestJournal(t *testing.T) {
 	j, _ := openJournal(t)
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -240,5 +266,44 @@ func BenchmarkAdd(b *testing.B) {
 	}
 	for b.Loop() {
 		j.must(b, record, o)
+	}
+}
+
+func TestSeen(t *testing.T) {
+	j, _ := openJournal(t)
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i, d := range []digest.Digest{"sha256:a", "sha256:b"} {
+		j.must(t, Build{Name: "app", Start: start.AddDate(0, 0, i), Bases: []Base{{"docker.io/library/debian:12", d}, {"quay.io/x:1", "sha256:c"}}}, nil)
+	}
+	j.must(t, Build{Name: "app", Start: start.AddDate(0, 0, 9)}, nil)
+	if d, when, ok := j.Seen("docker.io/library/debian:12"); !ok || d != "sha256:b" || !when.Equal(start.AddDate(0, 0, 1)) {
+		t.Errorf("%s, %s, %t", d, when, ok)
+	}
+	if _, _, ok := j.Seen("docker.io/library/debian:13"); ok {
+		t.Error("what nobody asked for was seen")
+	}
+	if list := j.Builds("docker.io/library/debian:12", 9); len(list) != 0 {
+		t.Errorf("a base is the name of %d builds", len(list))
+	}
+}
+
+// A blob that the caller knows is taken, unless it is gone.
+func TestTheCallerKnowsTheGraph(t *testing.T) {
+	j, s := openJournal(t)
+	asked := 0
+	o := func() *llb.Outline { asked++; return outline("make") }
+	j.must(t, Build{Name: "app", Graph: "sha256:a"}, o)
+	first, _ := j.Find(1)
+	j.must(t, Build{Name: "other", Graph: "sha256:a", GraphBlob: first.GraphBlob}, o)
+	if asked != 1 {
+		t.Errorf("the outline was made %d times, want once", asked)
+	}
+	if err := os.Remove(filepath.Join(s.Dir(), "blobs", "sha256", first.GraphBlob.Digest.Encoded())); err != nil {
+		t.Fatal(err)
+	}
+	j.must(t, Build{Name: "third", Graph: "sha256:a", GraphBlob: first.GraphBlob}, o)
+	last, _ := j.Find(3)
+	if _, err := j.Outline(last); err != nil || asked != 2 {
+		t.Errorf("the outline was made %d times, want twice (%v)", asked, err)
 	}
 }

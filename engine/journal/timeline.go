@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ibuild/ibuild/llb"
 )
 
 // Sizes of the picture, in pixels, and its colours: those of the pictures of graphs (llb/svg.go).
@@ -84,7 +86,7 @@ func (s scale) bar(p *strings.Builder, step Step, y int, end int64) {
 	}
 	from, to := s.x(step.Start), s.x(step.Start+took)
 	fmt.Fprintf(p, "<g><title>%s (%s)</title>\n", escape(step.Name), note)
-	fmt.Fprintf(p, "<text x=\"%d\" y=\"%d\">%s</text>\n", margin, y+12, escape(cut(step.Name)))
+	fmt.Fprintf(p, "<text x=\"%d\" y=\"%d\">%s</text>\n", margin, y+12, escape(llb.Short(step.Name, labelLength)))
 	fmt.Fprintf(p, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"3\" fill=\"%s\" stroke=\"%s\"/></g>\n", from, y+1, max(to-from, 2), barHeight, fill, line)
 }
 
@@ -98,14 +100,6 @@ func Duration(ms int64) string {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}
 	return d.Round(time.Second).String()
-}
-
-func cut(name string) string {
-	name = strings.Join(strings.Fields(name), " ")
-	if r := []rune(name); len(r) > labelLength {
-		return string(r[:labelLength-1]) + "…"
-	}
-	return name
 }
 
 // escape makes any bytes text of an XML document.
