@@ -4,6 +4,8 @@ SHELL    := /bin/bash
 BIN      := bin/ibuild
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
+# No manual pages in the command line's library and no debug pages in gRPC's: nobody uses them, and each start pays for them.
+TAGS     := urfave_cli_no_docs,grpcnotrace
 SOURCES  := $(shell find . -name '*.go' -not -path './integration/*' -not -name '*_test.go') go.mod go.sum
 # Tests and the demo start builders, users and mounts, so what is not root asks for it.
 ROOT     := integration/as-root.sh
@@ -19,7 +21,7 @@ build: $(BIN) ## build bin/ibuild
 
 $(BIN): $(SOURCES)
 	@echo "building $(BIN)"
-	@go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/ibuild
+	@go build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $@ ./cmd/ibuild
 
 .PHONY: install
 install: $(BIN) ## install ibuild to $(PREFIX)/bin (default /usr/local)
@@ -58,6 +60,10 @@ test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines,
 	@$(MAKE) --no-print-directory vet lint unit
 	@integration/fuzz.sh 2s seeds
 	@$(ROOT) integration/test.sh
+
+.PHONY: soak
+soak: deps $(BIN) ## the long tests of faults, about 20 minutes; IBUILD_SOAK_RUNS (300 kills) and IBUILD_SOAK_SEED are optional
+	@$(ROOT) integration/soak.sh
 
 .PHONY: bench
 bench: deps $(BIN) ## measure against buildctl, buildx, buildah and crane; RUNS and ONLY (a regexp of row names) are optional

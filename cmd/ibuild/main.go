@@ -23,6 +23,7 @@ var version = "dev"
 
 func main() {
 	embed.ChildMain() // the part of an ordinary user's engine that lives in a user namespace
+	collectLate()
 	logrus.SetOutput(io.Discard)
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
