@@ -19,12 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// staleIngest is the age at which a half-written file without a lease can only be a leftover.
-	staleIngest = 24 * time.Hour
-	// touchAfter is how old the time of a blob's last use has to be before it is set anew.
-	touchAfter = 10 * time.Minute
-)
+// touchAfter is how old the time of a blob's last use has to be before it is set anew.
+const touchAfter = 10 * time.Minute
 
 // ErrMiss is returned for a blob that is not there, or not as it should be.
 var ErrMiss = errors.New("not in the cache")
@@ -104,7 +100,7 @@ func (s *Store) sweepKilled() {
 		}
 		s.sweep(c)
 		if c.killed > 0 {
-			removeStandIns()
+			removeStandIns(s.temp)
 		}
 		return nil
 	})

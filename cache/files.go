@@ -2,16 +2,16 @@ package cache
 
 import (
 	"bytes"
-	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // What is known of files is not in the index: the index is read whole to check its seal, and the files of one
@@ -60,60 +60,68 @@ func (r FolderRecords) Load(folder string) []byte {
 	return record
 }
 
-// Save replaces the record of the folder. Its error is for tests and logs: what could not be written is a later
-// miss.
+// Save replaces the record of the folder, for which room is made first, as for a blob. Its error is for tests and logs:
+// what could not be written is a later miss.
 func (r FolderRecords) Save(folder string, record []byte) error {
 	if folderHeader+len(record) > maxFolder {
 		return fmt.Errorf("the record of %s has %d bytes, more than %d", folder, len(record), maxFolder-folderHeader)
 	}
 	err := r.write(folder, record)
-	if err != nil {
+	switch {
+	case IsFull(err):
+		r.store.warnFull(err)
+	case errors.Is(err, errNoRoom):
+		r.store.warnOnce("room", "the cache in %s is at its limit of %s, so facts about files are not remembered; %s",
+			r.store.dir, formatSize(r.store.MaxSize()), hintLimit)
+	case err != nil:
 		r.store.warnOnce("write", "the cache in %s cannot be written, so nothing is remembered: %v", r.store.dir, err)
 	}
 	return err
 }
 
 func (r FolderRecords) write(folder string, record []byte) error {
-	if err := r.store.makeDir(); err != nil {
+	s := r.store
+	s.blobsMu.Lock()
+	l, err := s.leaseLocked()
+	s.blobsMu.Unlock()
+	if err != nil {
 		return err
 	}
-	dir := r.store.path(foldersDir)
+	dir := s.path(foldersDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	r.makeRoom(len(record))
-	f, err := os.CreateTemp(dir, tempPrefix+"*")
-	if err != nil {
+	temp := tempPrefix + rand.Text() // the name that the lease has it under, too
+	if err := s.makeRoom(l, temp, int64(folderHeader+len(record))); err != nil {
 		return err
 	}
-	_, err = f.Write(sealFolder(folder, record))
-	if err = cmp.Or(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), r.store.path(folderFile(folder))) // no sync: the digest tells what a crash left
+	data := sealFolder(folder, record)
+	if err = s.fault("folder"); err == nil {
+		err = os.WriteFile(filepath.Join(dir, temp), data, 0o600)
+	}
+	if err == nil {
+		err = s.settleBy(l, temp, func() (int64, error) { return replace(filepath.Join(dir, temp), s.path(folderFile(folder)), len(data)) })
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		_ = os.Remove(filepath.Join(dir, temp))
+		s.settle(l, temp, 0)
 	}
 	return err
 }
 
-// makeRoom removes what killed processes left half-written, and the oldest records when there are too many.
+// replace moves a file of some bytes to a path. It returns by how many bytes the cache has grown.
+func replace(temp, path string, size int) (grown int64, err error) {
+	grown = int64(size)
+	if old, err := os.Stat(path); err == nil {
+		grown -= old.Size()
+	}
+	return grown, os.Rename(temp, path) // no sync: the digest tells what a crash left
+}
+
+// makeRoom removes the oldest records when there are too many.
 func (r FolderRecords) makeRoom(size int) {
-	entries, err := os.ReadDir(r.store.path(foldersDir))
-	if err != nil {
-		return
-	}
-	var list []os.FileInfo
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		if strings.HasPrefix(e.Name(), tempPrefix) && time.Since(info.ModTime()) > staleIngest {
-			r.remove(info)
-			continue
-		}
-		list = append(list, info)
-	}
+	list := slices.DeleteFunc(readDir(r.store.path(foldersDir)), func(i os.FileInfo) bool { return strings.HasPrefix(i.Name(), tempPrefix) })
 	slices.SortFunc(list, func(a, b os.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
 	total := int64(size)
 	for i, info := range list {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,26 +116,31 @@ func TestFoldersAreFew(t *testing.T) {
 	}
 }
 
+// What a killed process left goes with its lease, and what a living one writes stays.
 func TestHalfWrittenFoldersAreRemoved(t *testing.T) {
-	s, _ := open(t, t.TempDir())
-	if err := os.MkdirAll(s.path(foldersDir), 0o700); err != nil {
+	dir := t.TempDir()
+	living, _ := open(t, dir)
+	if err := Folders(living).Save("/a", nil); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-2 * staleIngest)
-	for _, name := range []string{"old", "young"} {
-		p := filepath.Join(s.path(foldersDir), tempPrefix+name)
-		write(t, p, []byte("half"))
-		if name == "old" {
-			if err := os.Chtimes(p, old, old); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := Folders(s).Save("/a", nil); err != nil {
+	if err := living.makeRoom(living.lease, tempPrefix+"living", 4); err != nil {
 		t.Fatal(err)
 	}
-	found, _ := filepath.Glob(filepath.Join(s.path(foldersDir), tempPrefix+"*"))
-	if len(found) != 1 || !strings.HasSuffix(found[0], "young") {
+	write(t, filepath.Join(dir, leasesDir, "1-2"), []byte("\nwrite "+tempPrefix+"killed 4"))
+	for _, name := range []string{"living", "killed"} {
+		write(t, filepath.Join(dir, foldersDir, tempPrefix+name), []byte("half"))
+	}
+	items, err := living.Items()
+	if err != nil || !slices.ContainsFunc(items, func(i Item) bool { return i.Kind == KindLeftovers && i.Name == tempPrefix+"killed" }) {
+		t.Errorf("%q, %v", names(items), err)
+	}
+	write(t, filepath.Join(dir, leasesDir, "1-2"), nil) // Items has removed it
+	next, _ := open(t, dir)
+	if err := Folders(next).Save("/a", nil); err != nil {
+		t.Fatal(err)
+	}
+	found, _ := filepath.Glob(filepath.Join(dir, foldersDir, tempPrefix+"*"))
+	if len(found) != 1 || !strings.HasSuffix(found[0], "living") {
 		t.Errorf("left: %v", found)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/ibuild/ibuild/integration/soak"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -67,7 +68,7 @@ func childStep(t *testing.T, s *Store, prunes bool) (ocispecs.Descriptor, bool) 
 	n := rand.IntN(childBlobs)
 	data := childBlob(n)
 	desc := ocispecs.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
-	switch rand.IntN(6) {
+	switch rand.IntN(7) {
 	case 0:
 		_ = Results(s).Put(strconv.Itoa(n), result(n)) // a lock that is held too long is no error
 	case 1:
@@ -78,7 +79,13 @@ func childStep(t *testing.T, s *Store, prunes bool) (ocispecs.Descriptor, bool) 
 		if prunes {
 			_, _ = s.Prune(PruneOptions{KeepSize: int64(rand.IntN(childLimit)) + 1, All: rand.IntN(10) == 0}) // likewise
 		}
-	case 3: // its size is not known
+	case 3:
+		folder, record := strconv.Itoa(n%5), bytes.Repeat([]byte{byte(n)}, 1000+500*n)
+		_ = Folders(s).Save(folder, record) // there may be no room
+		if got := Folders(s).Load(folder); got != nil && len(bytes.Trim(got, string(got[:1]))) > 0 {
+			t.Fatal("facts of two folders in one")
+		}
+	case 4: // its size is not known
 		store, err := s.Content()
 		if err != nil {
 			t.Fatal(err)
@@ -119,19 +126,19 @@ func startChild(t *testing.T, dir, tmp string, rounds int) (*exec.Cmd, *bufio.Re
 
 // TestKilled: processes that are killed at any moment of reading, writing and pruning.
 func TestKilled(t *testing.T) {
-	times := 30
-	if os.Getenv("IBUILD_SOAK") != "" {
-		times = 300
-	}
+	plan, err := soak.New(30, 300)
+	must(t, err)
+	t.Log(plan)
+	moments := plan.Rand()
 	dir, tmp := filepath.Join(t.TempDir(), "cache"), t.TempDir()
-	for n := range times {
+	for n := range plan.Runs {
 		cmd, out := startChild(t, dir, tmp, 0)
 		if line, err := out.ReadString('\n'); line != "ready\n" {
 			rest, _ := io.ReadAll(out)
 			_ = cmd.Wait()
 			t.Fatalf("round %d: %q, %v\n%s", n, line, err, rest)
 		}
-		time.Sleep(time.Duration(rand.IntN(40_000)) * time.Microsecond)
+		time.Sleep(time.Duration(moments.IntN(40_000)) * time.Microsecond)
 		must(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 		if sum := onDisk(t, dir); sum > childLimit+10_000 { // and the little files of a write
@@ -173,7 +180,7 @@ func afterKill(t *testing.T, dir, tmp string) {
 	}
 	must(t, s.Close())
 	must(t, os.Remove(blobFile(dir, desc.Digest)))
-	for _, left := range []string{filepath.Join(dir, "ingest", "*"), filepath.Join(dir, leasesDir, "*-*"), filepath.Join(dir, ".*"), filepath.Join(tmp, "ibuild-*")} {
+	for _, left := range []string{filepath.Join(dir, "ingest", "*"), filepath.Join(dir, leasesDir, "*-*"), filepath.Join(dir, ".*"), filepath.Join(dir, foldersDir, ".*"), filepath.Join(tmp, "ibuild-*")} {
 		if found, _ := filepath.Glob(left); len(found) > 0 {
 			t.Errorf("left behind: %q", found)
 		}

@@ -127,7 +127,7 @@ func (i Item) needed(c claims) bool {
 		return c.used[i.digest] != nil
 	}
 	for folder := range c.writes {
-		if i.Name == "ingest/"+folder {
+		if i.Name == "ingest/"+folder || i.Name == folder {
 			return true
 		}
 	}

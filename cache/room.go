@@ -77,7 +77,17 @@ func (s *Store) makeRoom(l *lease, folder string, size int64) error {
 
 // settle ends the reservation of an ingest folder of which kept bytes are a blob now.
 func (s *Store) settle(l *lease, folder string, kept int64) {
-	_ = l.locked(unix.LOCK_EX, func() error { // if it fails, the sum is too high until it is counted anew
+	_ = s.settleBy(l, folder, func() (int64, error) { return kept, nil }) // if it fails, the sum is too high until it is counted anew
+}
+
+// settleBy does so for what finish puts in its place, at a time when nobody else counts or removes anything. finish says
+// how many bytes more are kept now; when it fails, the reservation stays.
+func (s *Store) settleBy(l *lease, folder string, finish func() (kept int64, err error)) error {
+	return l.locked(unix.LOCK_EX, func() error {
+		kept, err := finish()
+		if err != nil {
+			return err
+		}
 		held := l.writes[folder]
 		if used, known := l.readUsed(); known {
 			l.writeUsed(used + kept - held)
@@ -182,6 +192,9 @@ func (s *Store) measure(c claims) (int64, error) {
 			return 0, err
 		}
 		for _, e := range entries {
+			if _, reserved := c.writes[e.Name()]; reserved {
+				continue
+			}
 			if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
 				total += info.Size()
 			}
@@ -190,7 +203,7 @@ func (s *Store) measure(c claims) (int64, error) {
 	return total, nil
 }
 
-// sweep removes what no living process is writing: the half-written blobs of those that were killed, and the folders
+// sweep removes what no living process is writing: the half-written blobs and facts of those that were killed, and the folders
 // in which containerd's store tries out what the file system can, which it can do without. The gate is locked
 // exclusively.
 func (s *Store) sweep(c claims) {
@@ -199,6 +212,12 @@ func (s *Store) sweep(c claims) {
 	for _, e := range entries {
 		if _, writing := c.writes[e.Name()]; !writing {
 			_ = os.RemoveAll(filepath.Join(dir, e.Name())) // what stays is found again
+		}
+	}
+	records, _ := filepath.Glob(s.path(filepath.Join(foldersDir, tempPrefix+"*")))
+	for _, r := range records {
+		if _, writing := c.writes[filepath.Base(r)]; !writing {
+			_ = os.Remove(r)
 		}
 	}
 	trials, _ := filepath.Glob(s.path(".fsverity-check-*"))

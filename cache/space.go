@@ -129,7 +129,7 @@ func (s *Store) leftoverItems(c claims) (list []Item) {
 		}
 	}
 	for _, e := range readDir(s.path(foldersDir)) {
-		if strings.HasPrefix(e.Name(), tempPrefix) && time.Since(e.ModTime()) > staleIngest {
+		if _, writing := c.writes[e.Name()]; strings.HasPrefix(e.Name(), tempPrefix) && !writing {
 			list = append(list, fileItem(KindLeftovers, e.Name(), s.path(filepath.Join(foldersDir, e.Name())), e))
 		}
 	}

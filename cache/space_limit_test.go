@@ -45,7 +45,7 @@ func inCache(dir string, d digest.Digest) bool {
 // onDisk is what the cache folder takes.
 func onDisk(t testing.TB, dir string) (sum int64) {
 	t.Helper()
-	for _, below := range []string{"blobs", "ingest"} {
+	for _, below := range []string{"blobs", "ingest", foldersDir} {
 		_ = filepath.WalkDir(filepath.Join(dir, below), func(_ string, e os.DirEntry, err error) error {
 			if err == nil && e.Type().IsRegular() {
 				if info, err := e.Info(); err == nil {
@@ -162,6 +162,33 @@ func TestLimitCountsFacts(t *testing.T) {
 	}
 }
 
+// TestLimitHoldsForFacts: there is room for them before they are written, or they are not.
+func TestLimitHoldsForFacts(t *testing.T) {
+	dir := t.TempDir()
+	first, _ := open(t, dir)
+	idle := put(t, first, blob(1, 60_000))
+	must(t, first.Close())
+	s, w := open(t, dir, WithMaxSize(100_000))
+	must(t, Folders(s).Save("/a", make([]byte, 70_000)))
+	if inCache(dir, idle.Digest) || Folders(s).Load("/a") == nil {
+		t.Error("no room was made for the facts")
+	}
+	must(t, Folders(s).Save("/a", make([]byte, 50_000))) // in the place of the old ones
+	needed := put(t, s, blob(2, 45_000))
+	if !inCache(dir, needed.Digest) || Folders(s).Load("/a") == nil {
+		t.Error("the old facts count still")
+	}
+	if err := Folders(s).Save("/b", make([]byte, 60_000)); !errors.Is(err, errNoRoom) || Folders(s).Load("/b") != nil {
+		t.Errorf("the limit was broken: %v", err)
+	}
+	if sum := onDisk(t, dir); sum > 100_000 || !inCache(dir, needed.Digest) {
+		t.Errorf("%d bytes", sum)
+	}
+	if w.count() != 1 || !strings.Contains(w.all(), "facts about files are not remembered") || !strings.Contains(w.all(), "ibuild cache prune") {
+		t.Errorf("warnings: %s", w.all())
+	}
+}
+
 // TestLimitOfGrowingBlob: a write whose size is not known moves when there is no more room.
 func TestLimitOfGrowingBlob(t *testing.T) {
 	dir := t.TempDir()
@@ -205,7 +232,7 @@ func TestLimitOfGrowingBlob(t *testing.T) {
 // TestFullDisk: at every write of the cache the disk is full.
 func TestFullDisk(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
-		for _, op := range []string{"lease", "ingest", "blob", "commit", "index", "seal", "rename"} {
+		for _, op := range []string{"lease", "ingest", "blob", "commit", "index", "seal", "rename", "folder"} {
 			t.Run(op+" "+errno.Error(), func(t *testing.T) { fullDisk(t, op, errno) })
 		}
 	}
@@ -228,6 +255,7 @@ func fullDisk(t *testing.T, op string, errno syscall.Errno) {
 		return &os.PathError{Op: "write", Path: dir, Err: errno}
 	}
 	putErr := Results(s).Put("new", result(2))
+	saveErr := Folders(s).Save("/folder", blob(4, 5000))
 	_, pruneErr := s.Prune(PruneOptions{All: true, Kinds: []Kind{KindRegistries}})
 	if op == "rename" {
 		pruneErr = s.removeRecords(map[string]bool{record{bucket: []byte(bucketResults), key: []byte("new")}.id(): true})
@@ -244,14 +272,15 @@ func fullDisk(t *testing.T, op string, errno syscall.Errno) {
 		t.Fatal("there was no such write")
 	}
 	inIndex := op == "index" || op == "seal"
-	if (putErr != nil) != inIndex || (pruneErr != nil) != (op == "rename") {
-		t.Errorf("put: %v, prune: %v", putErr, pruneErr)
+	noFacts := op == "folder" || op == "lease"
+	if (putErr != nil) != inIndex || (pruneErr != nil) != (op == "rename") || (saveErr != nil) != noFacts || (Folders(s).Load("/folder") == nil) != noFacts {
+		t.Errorf("put: %v, prune: %v, save: %v", putErr, pruneErr, saveErr)
 	}
 	said := w.all() + fmt.Sprint(pruneErr)
 	if !strings.Contains(said, dir+" is ") || !strings.Contains(said, "of it are ibuild's cache") || op != "rename" && !strings.Contains(said, "ibuild cache prune") {
 		t.Errorf("it does not say what fills the disk: %q", said)
 	}
-	if inCache(dir, desc.Digest) != (inIndex || op == "rename") {
+	if inCache(dir, desc.Digest) != (inIndex || op == "rename" || op == "folder") {
 		t.Error("the blob is at the wrong place")
 	}
 	must(t, s.Close())
@@ -266,8 +295,10 @@ func fullDisk(t *testing.T, op string, errno syscall.Errno) {
 	if !after.HasBlob(old) || op != "seal" && w.count() != 0 {
 		t.Errorf("the old blob: %v, warnings: %s", after.HasBlob(old), w.all())
 	}
-	if left, _ := os.ReadDir(filepath.Join(dir, "ingest")); len(left) > 0 {
-		t.Error("a half-written blob is left")
+	for _, half := range []string{filepath.Join("ingest", "*"), filepath.Join(foldersDir, ".*")} {
+		if left, _ := filepath.Glob(filepath.Join(dir, half)); len(left) > 0 {
+			t.Errorf("half-written: %q", left)
+		}
 	}
 	if d := put(t, after, data); !inCache(dir, d.Digest) {
 		t.Error("the next run does not work")

@@ -30,10 +30,10 @@ type standIn struct {
 }
 
 // openStandIn makes a stand-in, and removes those of processes that were killed.
-func openStandIn() (_ *standIn, err error) {
-	removeStandIns()
+func openStandIn(temp string) (_ *standIn, err error) {
+	removeStandIns(temp)
 	s := &standIn{}
-	if s.dir, err = os.MkdirTemp("", standInPrefix+"*"); err != nil {
+	if s.dir, err = os.MkdirTemp(temp, standInPrefix+"*"); err != nil {
 		return nil, fmt.Errorf("neither the cache folder nor a temporary one can be written: %w", err)
 	}
 	if s.lock, err = os.OpenFile(filepath.Join(s.dir, standInLock), os.O_CREATE|os.O_RDWR, 0o600); err == nil {
@@ -51,7 +51,7 @@ func openStandIn() (_ *standIn, err error) {
 // standInLocked returns this process's stand-in, made on first use. blobsMu is held.
 func (s *Store) standInLocked() (*standIn, error) {
 	if s.standIn == nil {
-		made, err := openStandIn()
+		made, err := openStandIn(s.temp)
 		if err != nil {
 			return nil, err
 		}
@@ -122,8 +122,8 @@ func (s *standIn) close() error {
 }
 
 // removeStandIns removes this user's stand-ins that nobody has locked. It does what it can.
-func removeStandIns() {
-	left, _ := filepath.Glob(filepath.Join(os.TempDir(), standInPrefix+"*"))
+func removeStandIns(temp string) {
+	left, _ := filepath.Glob(filepath.Join(temp, standInPrefix+"*"))
 	for _, dir := range left {
 		if isOwnFolder(dir) && isLeft(dir) {
 			_ = os.RemoveAll(dir)

@@ -19,6 +19,7 @@ const lockTimeout = 2 * time.Second
 // several Stores, in one or in several processes, may share a folder.
 type Store struct {
 	dir         string
+	temp        string // the folder for temporary files when the cache was opened: an engine has one of its own
 	warn        func(msg string)
 	lockTimeout time.Duration
 
@@ -73,6 +74,7 @@ func Open(dir string, opts ...Option) (*Store, error) {
 	}
 	s := &Store{
 		dir:         filepath.Clean(dir),
+		temp:        os.TempDir(),
 		warn:        func(string) {},
 		lockTimeout: lockTimeout,
 		warned:      map[string]bool{},
