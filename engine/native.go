@@ -46,7 +46,7 @@ func (b *build) recordNative(ctx context.Context, img *llb.Image, plain *llb.Rec
 // maxOutput is how much of a step's output is kept, its end. What uv says of a failure is shorter.
 const maxOutput = 32 << 10
 
-// stepOutputs keeps what the steps of a solve print. The nil value keeps nothing.
+// stepOutputs keeps what the steps of a solve print.
 type stepOutputs struct {
 	mu    sync.Mutex
 	texts map[digest.Digest][]byte
@@ -55,9 +55,6 @@ type stepOutputs struct {
 
 // tee returns a channel for a solve; what is sent there is kept and goes on to next, which it closes.
 func (o *stepOutputs) tee(next chan *client.SolveStatus) chan *client.SolveStatus {
-	if o == nil {
-		return next
-	}
 	in := make(chan *client.SolveStatus)
 	o.done.Go(func() {
 		defer close(next)

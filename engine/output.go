@@ -1,27 +1,31 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/ibuild/ibuild/cache"
 	"github.com/moby/buildkit/client"
+	"golang.org/x/sys/unix"
 )
 
-// outputs are the exports of one solve. Files and new folders are written beside their place and moved
-// there at the end, so that a failed build leaves nothing half-written.
+// outputs are the exports of one solve. Files and folders are written at another place first (see place) and put where
+// they belong at the end, so that a failed build leaves nothing half-written.
 type outputs struct {
 	entries []client.ExportEntry
-	moves   []move
-}
 
-type move struct{ from, to string }
+	mu     sync.Mutex
+	places []*place
+	full   *FullError // what a file's writer met
+}
 
 func (b *build) openOutputs() (*outputs, error) {
 	o := &outputs{}
@@ -64,33 +68,43 @@ func joinNames(req Outputs) string {
 
 func (o *outputs) open(entry *client.ExportEntry, e Export) error {
 	if e.Type == LocalExport {
-		dir, err := o.folder(e.Dest)
-		entry.OutputDir = dir
-		return err
+		p, err := newFolderPlace(e.Dest)
+		if err != nil {
+			return err
+		}
+		o.add(p)
+		entry.OutputDir = p.temp
+		return nil
 	}
-	w, err := o.create(e.Dest)
-	entry.Output = func(map[string]string) (io.WriteCloser, error) { return w, nil }
-	return err
+	// Not before the image is there: a file beside the destination may be in a folder that the builder is sent.
+	entry.Output = func(map[string]string) (io.WriteCloser, error) { return o.create(e.Dest) }
+	return canCreate(e.Dest)
 }
 
-// folder is where a tree is written: an existing folder is written into, a new one appears at the end.
-func (o *outputs) folder(dest string) (string, error) {
+func (o *outputs) add(p *place) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.places = append(o.places, p)
+}
+
+// canCreate finds out before the build what create would refuse.
+func canCreate(dest string) error {
+	if dest == "-" {
+		return nil
+	}
+	dest = behindLinks(dest)
 	info, err := os.Stat(dest)
-	switch {
-	case err == nil && !info.IsDir():
-		return "", fmt.Errorf("%s is not a folder", dest)
-	case err == nil || !errors.Is(err, fs.ErrNotExist):
-		return dest, err
+	if err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder; name a file", dest)
 	}
-	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
-		return "", err
+	written := filepath.Dir(dest)
+	if err == nil && !info.Mode().IsRegular() {
+		written = dest
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dest), ".ibuild-*")
-	if err != nil {
-		return "", err
+	if err := unix.Access(written, unix.W_OK); err != nil {
+		return fmt.Errorf("cannot write %s: %w", dest, err)
 	}
-	o.moves = append(o.moves, move{tmp, dest})
-	return tmp, os.Chmod(tmp, 0o755)
+	return nil
 }
 
 // create opens a file that appears at dest at the end. What is not a regular file (a pipe, a device) is
@@ -99,20 +113,75 @@ func (o *outputs) create(dest string) (io.WriteCloser, error) {
 	if dest == "-" {
 		return os.Stdout, nil
 	}
-	dest = behindLinks(dest)
-	info, err := os.Stat(dest)
-	switch {
-	case err == nil && info.IsDir():
-		return nil, fmt.Errorf("%s is a folder; name a file", dest)
-	case err == nil && !info.Mode().IsRegular():
-		return os.OpenFile(dest, os.O_WRONLY, 0)
+	if err := canCreate(dest); err != nil {
+		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(dest), ".ibuild-*")
+	target := behindLinks(dest)
+	if info, err := os.Stat(target); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(target, os.O_WRONLY, 0)
+		return &outputFile{f, dest, o}, err
+	}
+	p := newPlace(filepath.Dir(target), target)
+	o.add(p)
+	f, err := os.OpenFile(p.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("cannot write %s: %w", dest, err)
+		return nil, o.failed(dest, fmt.Errorf("cannot write %s: %w", dest, err))
 	}
-	o.moves = append(o.moves, move{f.Name(), dest})
-	return f, f.Chmod(0o644)
+	return &outputFile{f, dest, o}, f.Chmod(0o644)
+}
+
+// outputFile remembers that its disk is full: BuildKit makes a text of the error.
+type outputFile struct {
+	*os.File
+	dest string
+	o    *outputs
+}
+
+func (f *outputFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	return n, f.o.failed(f.dest, err)
+}
+
+func (f *outputFile) Close() error { return f.o.failed(f.dest, f.File.Close()) }
+
+// failed turns an error about a full disk into one that says which output has no room on it.
+func (o *outputs) failed(dest string, err error) error {
+	if !cache.IsFull(err) {
+		return err
+	}
+	full := &FullError{Output: dest, Err: err}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.full == nil {
+		o.full = full
+	}
+	return full
+}
+
+// why finds the reason for a solve's failure that BuildKit may have lost on the way: the disk of an output is full.
+func (o *outputs) why(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.full != nil {
+		return o.full
+	}
+	// What a tree's receiver says is told to the builder beside the end of its stream, and either may be first.
+	lost := func(text string) bool { return strings.Contains(err.Error(), text) }
+	if !slices.ContainsFunc([]string{io.EOF.Error(), context.Canceled.Error(), unix.ENOSPC.Error(), unix.EDQUOT.Error()}, lost) {
+		return err
+	}
+	for _, p := range o.places {
+		if !p.folder {
+			continue
+		}
+		if full := p.probe(); full != nil {
+			return &FullError{Output: p.dest, Err: full}
+		}
+	}
+	return err
 }
 
 // behindLinks is the file that a link leads to, which may not be there yet.
@@ -129,23 +198,32 @@ func behindLinks(name string) string {
 	return name
 }
 
-// commit puts everything in its place.
+// commit puts everything where it belongs.
 func (o *outputs) commit() error {
-	for len(o.moves) > 0 {
-		m := o.moves[0]
-		if err := os.Rename(m.from, m.to); err != nil {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.places) > 0 {
+		p := o.places[0]
+		if err := p.put(); err != nil {
+			if cache.IsFull(err) {
+				err = &FullError{Output: p.dest, Err: err}
+			}
 			return err
 		}
-		o.moves = o.moves[1:]
+		p.close()
+		o.places = o.places[1:]
 	}
 	return nil
 }
 
 // discard removes what was not committed.
 func (o *outputs) discard() {
-	for _, m := range o.moves {
-		os.RemoveAll(m.from)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, p := range o.places {
+		p.close()
 	}
+	o.places = nil
 }
 
 // WriteFile writes a small file so that readers see all of it or the one before. A link stays a link, and

@@ -62,8 +62,8 @@ func TestEntriesOfOutputs(t *testing.T) {
 		})
 	}
 	o := opened(t, Outputs{Exports: []Export{{Type: OCIExport, Dest: "-", Attrs: map[string]string{}}}})
-	if w, err := o.entries[0].Output(nil); err != nil || w != os.Stdout || len(o.moves) != 0 {
-		t.Errorf("- is %v, %v, with %v to move", w, err, o.moves)
+	if w, err := o.entries[0].Output(nil); err != nil || w != os.Stdout || len(o.places) != 0 {
+		t.Errorf("- is %v, %v, with %v to put", w, err, o.places)
 	}
 	given := map[string]string{}
 	opened(t, Outputs{Names: f.names("a:1"), Exports: []Export{{Type: OCIExport, Dest: tar, Attrs: given}}}).discard()
@@ -88,6 +88,7 @@ func TestFilesAppearAtTheEnd(t *testing.T) {
 		dir := t.TempDir()
 		check(t, os.WriteFile(filepath.Join(dir, "old.tar"), []byte("old"), 0o644))
 		check(t, os.Mkdir(filepath.Join(dir, "existing"), 0o755))
+		check(t, os.WriteFile(filepath.Join(dir, "existing", "mine"), []byte("mine"), 0o644))
 		o := opened(t, Outputs{Exports: []Export{
 			{Type: TarExport, Dest: filepath.Join(dir, "new.tar")}, {Type: TarExport, Dest: filepath.Join(dir, "old.tar")},
 			{Type: LocalExport, Dest: filepath.Join(dir, "tree")}, {Type: LocalExport, Dest: filepath.Join(dir, "existing")},
@@ -99,26 +100,30 @@ func TestFilesAppearAtTheEnd(t *testing.T) {
 			check(t, err)
 			check(t, w.Close())
 		}
-		for _, i := range []int{2, 3} {
+		for _, i := range []int{2, 3} { // as BuildKit receives a tree
+			check(t, os.MkdirAll(o.entries[i].OutputDir, 0o700))
 			check(t, os.WriteFile(filepath.Join(o.entries[i].OutputDir, "file"), []byte("new"), 0o644))
 		}
-		if o.entries[3].OutputDir != filepath.Join(dir, "existing") {
-			t.Errorf("an existing folder is not written into: %s", o.entries[3].OutputDir)
-		}
-		for _, n := range []string{"new.tar", "tree"} {
+		for _, n := range []string{"new.tar", "tree", "existing/file"} {
 			if _, err := os.Stat(filepath.Join(dir, n)); err == nil {
 				t.Errorf("%s is there before the end", n)
 			}
 		}
-		want, old := []string{"existing", "new.tar", "old.tar", "tree"}, "new"
+		if readText(t, filepath.Join(dir, "existing/mine")) != "mine" || readText(t, filepath.Join(dir, "old.tar")) != "old" {
+			t.Error("what was there is gone before the end")
+		}
+		want, inside, old := []string{"existing", "new.tar", "old.tar", "tree"}, []string{"file", "mine"}, "new"
 		if success {
 			check(t, o.commit())
 		} else {
-			want, old = []string{"existing", "old.tar"}, "old"
+			want, inside, old = []string{"existing", "old.tar"}, []string{"mine"}, "old"
 		}
 		o.discard()
 		if got := names(t, dir); !slices.Equal(got, want) {
 			t.Errorf("success %v: there is %v, want %v", success, got, want)
+		}
+		if got := names(t, filepath.Join(dir, "existing")); !slices.Equal(got, inside) {
+			t.Errorf("success %v: in the folder there is %v, want %v", success, got, inside)
 		}
 		if data, err := os.ReadFile(filepath.Join(dir, "old.tar")); err != nil || string(data) != old {
 			t.Errorf("success %v: the old archive is %q, %v", success, data, err)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -83,9 +84,9 @@ func (b *build) export(ctx context.Context, build func(llb.Machine) gateway.Buil
 		return nil, err
 	}
 	defer out.discard()
-	resp, err := b.run1(ctx, build, attrs, out.entries)
+	resp, err := b.solveOnce(ctx, build, attrs, out.entries)
 	if err != nil {
-		return nil, err
+		return nil, out.why(ctx, err)
 	}
 	res := &Result{How: HowSolved}
 	if res.Descriptor, err = descriptor(resp); err != nil {
@@ -117,8 +118,8 @@ func (b *build) moveTags(ctx context.Context, res *Result) error {
 	return nil
 }
 
-// run1 is one solve: a session with everything that the definition may ask for, and the given exports.
-func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string, exports []client.ExportEntry) (map[string]string, error) {
+// solveOnce is one solve: a session with everything that the definition may ask for, and the given exports.
+func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string, exports []client.ExportEntry) (map[string]string, error) {
 	if err := b.mayPush(ctx); err != nil {
 		return nil, err
 	}
@@ -154,12 +155,13 @@ func (b *build) run1(ctx context.Context, build func(llb.Machine) gateway.BuildF
 	if b.Auth != nil {
 		opt.Session = append(opt.Session, b.Auth)
 	}
-	resp, err := c.Build(sending, opt, "ibuild", build(machine), b.steps.tee(b.Progress.Solve()))
+	steps := cmp.Or(b.steps, &stepOutputs{})
+	resp, err := c.Build(sending, opt, "ibuild", build(machine), steps.tee(b.Progress.Solve()))
 	if cause := context.Cause(sending); cause != nil && ctx.Err() == nil {
 		return nil, &SourceError{cause} // a file that is not what the identity was made of
 	}
 	if err != nil {
-		return nil, err
+		return nil, steps.fullDisk(err)
 	}
 	return resp.ExporterResponse, nil
 }

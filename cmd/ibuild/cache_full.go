@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ibuild/ibuild/cache"
+	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/engine/embed"
 	"golang.org/x/sys/unix"
 )
@@ -20,26 +21,53 @@ func isFullDisk(err error) bool {
 	return cache.IsFull(err) || containsAny(err.Error(), unix.ENOSPC.Error(), unix.EDQUOT.Error())
 }
 
+// fullHintFor says what to do about an output or a step that met a full disk.
+func fullHintFor(full *engine.FullError) string {
+	if full.Output == "" {
+		return "the step's output says that a disk is full: the builder's, unless the step has mounted another one\n" + fullHint()
+	}
+	hint := "make room there, or name a place on another disk with dest="
+	for _, k := range keptFolders() {
+		if sameDisk(k.dir, filepath.Dir(full.Output)) {
+			return hint + "\n" + fullHint()
+		}
+	}
+	return hint
+}
+
+// keptFolder is where ibuild keeps something on this machine.
+type keptFolder struct{ what, dir string }
+
+func keptFolders() (list []keptFolder) {
+	if dir, err := filepath.Abs(first(os.Getenv("IBUILD_CACHE"), cache.DefaultDir())); err == nil {
+		list = append(list, keptFolder{"the cache", dir})
+	}
+	if root, err := embed.DefaultRoot(); err == nil {
+		list = append(list, keptFolder{"the in-process engine", first(os.Getenv("IBUILD_ROOT"), root)})
+	}
+	return list
+}
+
 // fullHint says how much of the disk is ibuild's, and how to free it.
 func fullHint() string {
 	var parts []string
-	add := func(what, dir string, err error) {
-		if err != nil {
-			return
-		}
-		if used, whole := folderSize(dir); used > 0 {
-			parts = append(parts, fmt.Sprintf("%s has %s%s (%s)", what, map[bool]string{false: "more than "}[whole], size(used), dir))
+	for _, k := range keptFolders() {
+		var disk unix.Statfs_t
+		if used, whole := folderSize(k.dir); used > 0 && unix.Statfs(k.dir, &disk) == nil {
+			parts = append(parts, fmt.Sprintf("%s has %s%s in %s, where %s are free", k.what, map[bool]string{false: "more than "}[whole],
+				size(used), k.dir, size(int64(disk.Bavail)*int64(disk.Bsize))))
 		}
 	}
-	dir, err := filepath.Abs(first(os.Getenv("IBUILD_CACHE"), cache.DefaultDir()))
-	add("the cache", dir, err)
-	root, err := embed.DefaultRoot()
-	add("the in-process engine", first(os.Getenv("IBUILD_ROOT"), root), err)
-	hint := "`ibuild cache du` says what fills it, `ibuild cache prune` frees it; a remote builder has a disk of its own"
+	hint := "`ibuild cache du` says what fills it, `ibuild cache prune` frees it, and IBUILD_CACHE and IBUILD_ROOT are for another disk;\na remote builder has a disk of its own"
 	if len(parts) > 0 {
-		hint = strings.Join(parts, ", ") + "\n" + hint
+		hint = strings.Join(parts, "\n") + "\n" + hint
 	}
 	return hint
+}
+
+func sameDisk(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev
 }
 
 // measureFor bounds how long an error waits for a size.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -20,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/ibuild/ibuild/cache"
+	"github.com/ibuild/ibuild/engine"
+	"github.com/ibuild/ibuild/engine/embed"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
@@ -230,6 +233,38 @@ func TestFullDiskIsExplained(t *testing.T) {
 		if code != exitBuild || msg == "" || !strings.Contains(hint, "the cache has ") || !strings.Contains(hint, dir) || !strings.Contains(hint, "`ibuild cache prune`") {
 			t.Errorf("%v: %d, %s, %s", err, code, msg, hint)
 		}
+	}
+}
+
+func TestFullOutputIsExplained(t *testing.T) {
+	dir := fill(t)
+	t.Setenv("IBUILD_CACHE", dir)
+	t.Setenv("IBUILD_ROOT", t.TempDir())
+	for _, c := range []struct {
+		err   error
+		want  string // in the message
+		hints []string
+		prune bool
+	}{
+		{&engine.FullError{Output: "/proc/self/x.tar", Err: syscall.ENOSPC}, "cannot write /proc/self/x.tar: its disk is full", []string{"make room there", "dest="}, false},
+		{&engine.FullError{Output: filepath.Join(dir, "x.tar"), Err: syscall.ENOSPC}, "its disk is full", []string{"make room there", "the cache has "}, true},
+		{fmt.Errorf("archive: %w", &engine.FullError{Output: "/proc/x", Err: syscall.EDQUOT}), "archive: cannot write /proc/x: the quota on its disk is used up", []string{"dest="}, false},
+		{&engine.FullError{Err: errors.New(`failed to solve: process "sh" did not complete successfully: exit code: 1`)}, `process "sh" did not`, []string{"the step's output says", "IBUILD_ROOT"}, true},
+		{&embed.SetupError{Kind: embed.SetupRoot, Problem: "the engine's state folder cannot be locked", Err: syscall.ENOSPC, Hint: "Choose"}, "cannot be locked", []string{"IBUILD_ROOT"}, true},
+	} {
+		code, msg, hint := explain(c.err)
+		if code != exitBuild || !strings.Contains(msg, c.want) || strings.Contains(hint, "`ibuild cache prune`") != c.prune {
+			t.Errorf("%d, %s, %s", code, msg, hint)
+		}
+		for _, h := range c.hints {
+			if !strings.Contains(hint, h) {
+				t.Errorf("%s: no %q in %q", msg, h, hint)
+			}
+		}
+	}
+	noNamespace := &embed.SetupError{Kind: embed.SetupUserns, Problem: "no user namespace", Err: syscall.ENOSPC, Hint: "raise the number"}
+	if code, _, hint := explain(noNamespace); code != exitReach || hint != "raise the number" {
+		t.Errorf("%d, %s", code, hint)
 	}
 }
 

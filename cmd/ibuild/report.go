@@ -84,6 +84,7 @@ func explain(err error) (code int, msg, hint string) {
 		builder  *engine.BuilderError
 		volatile *engine.VolatileError
 		unknown  *engine.UnknownError
+		full     *engine.FullError
 		exit     cli.ExitCoder
 	)
 	switch {
@@ -97,6 +98,10 @@ func explain(err error) (code int, msg, hint string) {
 		return exitUsage, err.Error(), platform.Hint()
 	case errors.As(err, &reg):
 		return registryCode(reg), err.Error(), reg.Hint
+	case errors.As(err, &full):
+		return exitBuild, strings.TrimPrefix(err.Error(), "failed to solve: "), fullHintFor(full)
+	case errors.As(err, &setup) && setup.Kind == embed.SetupRoot && isFullDisk(err):
+		return exitBuild, err.Error(), fullHint()
 	case errors.As(err, &locked):
 		return exitReach, err.Error(), locked.Hint
 	case errors.As(err, &setup):
