@@ -49,6 +49,7 @@ func runExec(c *cli.Context) error {
 		return err
 	}
 	defer cleanup()
+	env := os.Environ() // the engine sets TMPDIR for itself
 	e, err := embed.Start(c.Context, h.embed)
 	if err != nil {
 		return err
@@ -56,14 +57,14 @@ func runExec(c *cli.Context) error {
 	defer e.Close()
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(l) }()
-	return runWith(c.Context, args, "unix://"+l.Addr().String(), served)
+	return runWith(c.Context, args, append(env, "BUILDKIT_HOST=unix://"+l.Addr().String()), served)
 }
 
 // runWith runs the command until it ends; its exit code becomes ibuild's.
-func runWith(ctx context.Context, args []string, addr string, served <-chan error) error {
+func runWith(ctx context.Context, args, env []string, served <-chan error) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "BUILDKIT_HOST="+addr)
+	cmd.Env = env
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
 		return &usage{msg: fmt.Sprintf("cannot run %s: %v", args[0], err), hint: "is it installed and on PATH?"}

@@ -60,6 +60,9 @@ func stateDir(root, snapshotter string, rootless bool) string {
 
 func (s settings) executorDir() string { return filepath.Join(s.dir, "executor") }
 
+// tempDir is for BuildKit's temporary files and mounts.
+func (s settings) tempDir() string { return filepath.Join(s.root, "tmp") }
+
 // inProcess is BuildKit running in this process.
 type inProcess struct {
 	settings   settings
@@ -69,6 +72,7 @@ type inProcess struct {
 	server     *grpc.Server
 	pipe       *bufconn.Listener
 	stop       context.CancelFunc
+	leaveTemp  func() // undoes enterTemp
 }
 
 // startInProcess starts BuildKit. It must be called with the lock held, in a
@@ -79,11 +83,17 @@ func startInProcess(s settings) (_ *inProcess, err error) {
 			Problem: "the engine's state folder cannot be written", Hint: "Check its owner and mode."}
 	}
 	sweep(s)
+	leaveTemp, err := enterTemp(s.tempDir())
+	if err != nil {
+		return nil, &SetupError{Kind: SetupRoot, Err: err,
+			Problem: "the engine's folder for temporary files cannot be made", Hint: "Check the owner and mode of its state folder."}
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	p := &inProcess{settings: s, activity: newActivity(), stop: stop}
+	p := &inProcess{settings: s, activity: newActivity(), stop: stop, leaveTemp: leaveTemp}
 	defer func() {
 		if err != nil {
 			stop()
+			leaveTemp()
 		}
 	}()
 	if p.worker, err = newLocalWorker(ctx, s, p.activity); err != nil {
@@ -233,6 +243,7 @@ func (p *inProcess) close() error {
 	forgetChecksums(p.worker.worker.MetadataStore)
 	errs = append(errs, p.controller.Close(), p.worker.close())
 	sweep(p.settings)
+	p.leaveTemp()
 	// Timers of BuildKit go on, and complain of closed databases to a log that
 	// may be closed as well.
 	redirectLog(nil, false)

