@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -109,37 +110,48 @@ func TestForceAndNoCache(t *testing.T) {
 	})
 }
 
-// TestBaseMoves pushes another image under the base's tag: the next build is on that one.
+// TestBaseMoves pushes another image under the base's tag: the next build is on that one, of a Dockerfile and of a spec.
 func TestBaseMoves(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e engine) {
-		base := "moving-base-" + e.name
-		pushBase := func(label string) {
-			config, err := pull(t, shared.env.Registry.Ref("library/busybox:latest"), amd64).ConfigFile()
-			if err != nil {
-				t.Fatal(err)
-			}
-			settings := config.Config
-			settings.Env = append(settings.Env, "BASE="+label)
-			img, err := mutate.Config(pull(t, shared.env.Registry.Ref("library/busybox:latest"), amd64), settings)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tag, err := name.NewTag(shared.env.Registry.Ref("library/" + base + ":1"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := remote.Write(tag, img, remote.WithContext(t.Context())); err != nil {
-				t.Fatal(err)
-			}
+		for kind, source := range map[string][2]string{
+			"dockerfile": {"Dockerfile", "FROM BASE\nRUN echo $BASE > /base\nCMD [\"cat\", \"/base\"]\n"},
+			"spec":       {"image.yaml", "base_image: BASE\ncommands: [echo $BASE > /base]\ncmd: [cat, /base]\n"},
+		} {
+			t.Run(kind, func(t *testing.T) {
+				base := "moving-base-" + kind + "-" + e.name
+				pushLabelled(t, base, "first")
+				dir := files(t, source[0], strings.Replace(source[1], "BASE", base+":1", 1))
+				ref := e.push(t, "base/"+kind+"-"+e.name, dir)
+				prints(t, pull(t, ref, amd64), noOptions, "first\n")
+				pushLabelled(t, base, "second")
+				e.watch(t, true, "build", "--progress", "plain", "--push", "-t", ref, dir).withBuilder(t, "after the base moved")
+				prints(t, pull(t, ref, amd64), noOptions, "second\n")
+			})
 		}
-		pushBase("first")
-		dir := files(t, "Dockerfile", "FROM "+base+":1\nRUN echo $BASE > /base\nCMD [\"cat\", \"/base\"]\n")
-		ref := e.push(t, "base/"+e.name, dir)
-		prints(t, pull(t, ref, amd64), noOptions, "first\n")
-		pushBase("second")
-		e.watch(t, true, "build", "--progress", "plain", "--push", "-t", ref, dir).withBuilder(t, "after the base moved")
-		prints(t, pull(t, ref, amd64), noOptions, "second\n")
 	})
+}
+
+// pushLabelled pushes busybox as NAME:1, with a label in the variable BASE.
+func pushLabelled(t *testing.T, image, label string) {
+	t.Helper()
+	from := pull(t, shared.env.Registry.Ref("library/busybox:latest"), amd64)
+	config, err := from.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := config.Config
+	settings.Env = append(settings.Env, "BASE="+label)
+	img, err := mutate.Config(from, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(shared.env.Registry.Ref("library/" + image + ":1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(tag, img, remote.WithContext(t.Context())); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestEnvironmentIsGone deletes the environment image from the registry: a change of code needs the builder again.
