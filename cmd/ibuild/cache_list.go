@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ibuild/ibuild/cache"
+	"github.com/ibuild/ibuild/llb"
 	"github.com/urfave/cli/v2"
 )
 
@@ -90,7 +91,7 @@ func writeItems(w io.Writer, items []cache.Item, now time.Time) error {
 	table := tabwriter.NewWriter(plainText{w}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KIND\tSIZE\tLAST USED\tNAME\tABOUT\tUSED BY")
 	for _, i := range items {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", i.Kind, size(i.Size), ageText(i.Used, now), shortName(i.Name), short(flat(i.Text), 60), shortName(strings.Join(i.UsedBy, ", ")))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", i.Kind, size(i.Size), ageText(i.Used, now), shortName(i.Name), llb.Short(i.Text, 60), shortName(strings.Join(i.UsedBy, ", ")))
 	}
 	return table.Flush()
 }
@@ -98,7 +99,7 @@ func writeItems(w io.Writer, items []cache.Item, now time.Time) error {
 // shortName cuts digests in a text to what tells them apart for people.
 func shortName(text string) string {
 	const shown = 12
-	words := strings.Fields(flat(text))
+	words := strings.Fields(text)
 	for n, w := range words {
 		if _, hex, ok := strings.Cut(w, ":"); ok && len(hex) >= 64 {
 			words[n] = hex[:shown] + strings.TrimLeft(hex[64:], "0123456789abcdef")
@@ -106,7 +107,7 @@ func shortName(text string) string {
 			words[n] = w[:shown]
 		}
 	}
-	return short(strings.Join(words, " "), 80)
+	return llb.Short(strings.Join(words, " "), 80)
 }
 
 // kindUsage is the sum of one kind. Sizes are in bytes.

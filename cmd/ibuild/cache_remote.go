@@ -11,6 +11,7 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/cache"
+	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/urfave/cli/v2"
 )
@@ -100,7 +101,7 @@ func writeEnvironments(w io.Writer, list []registry.Environment, age time.Durati
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "TAG\tSIZE\tAGE\tSTAYS")
 	for _, e := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.Tag, size(e.Size), ageText(e.Time, now), first(short(keepReason(e, age, now), 60), "goes"))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.Tag, size(e.Size), ageText(e.Time, now), first(llb.Short(keepReason(e, age, now), 60), "goes"))
 	}
 	return table.Flush()
 }

@@ -242,7 +242,7 @@ func (img *inspectedImage) write(table io.Writer) {
 	}
 	row(table, "  layers", fmt.Sprintf("%d, %s", len(img.Layers), size(img.Size)))
 	for _, l := range img.Layers {
-		row(table, "  "+size(l.Size), l.Digest.Encoded()[:12]+"  "+first(short(flat(l.Step), 120), "(the history does not name its step)"))
+		row(table, "  "+size(l.Size), l.Digest.Encoded()[:12]+"  "+first(llb.Short(l.Step, 120), "(the history does not name its step)"))
 	}
 }
 
@@ -264,11 +264,4 @@ func size(n int64) string {
 		return fmt.Sprintf("%.0f %s", f, units[u])
 	}
 	return fmt.Sprintf("%.1f %s", f, units[u])
-}
-
-func short(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n-1]) + "…"
-	}
-	return s
 }

@@ -31,14 +31,17 @@ func flags(t *testing.T, list []cli.Flag, args ...string) *cli.Context {
 }
 
 func TestSwitches(t *testing.T) {
+	switches := map[string][]string{"force": {"IBUILD_FORCE", "FLYTE_FORCE_PUSH_IMAGE_SPEC"}, "fail-fast": {"IBUILD_FAIL_FAST", "FLYTE_IMG_FAST_FAIL"}}
 	for value, want := range map[string]bool{"": false, "0": false, "False": false, "no": false, "off": false, "1": true, "TRUE": true, "true": true, "yes": true, "On": true, " 1 ": true} {
-		for _, name := range []string{"IBUILD_FORCE", "FLYTE_FORCE_PUSH_IMAGE_SPEC"} {
-			t.Run(name+"="+value, func(t *testing.T) {
-				t.Setenv(name, value)
-				if got, err := readSwitch(flags(t, buildFlags()), "force", "IBUILD_FORCE", "FLYTE_FORCE_PUSH_IMAGE_SPEC"); err != nil || got != want {
-					t.Errorf("%v, %v", got, err)
-				}
-			})
+		for name, variables := range switches {
+			for _, variable := range variables {
+				t.Run(variable+"="+value, func(t *testing.T) {
+					t.Setenv(variable, value)
+					if got, err := readSwitch(flags(t, buildFlags()), name, variables...); err != nil || got != want {
+						t.Errorf("%v, %v", got, err)
+					}
+				})
+			}
 		}
 	}
 	t.Setenv("FLYTE_IMG_FAST_FAIL", "maybe")

@@ -79,34 +79,42 @@ func runVerify(c *cli.Context) error {
 	if err := readNames(c, o.req.Plan, &o.req.Outputs); err != nil {
 		return err
 	}
+	r, err := o.verify(c)
+	if err != nil {
+		return err
+	}
+	return writeVerdict(c.App.Writer, format, r)
+}
+
+// verify builds again, and compares with the reference.
+func (o *order) verify(c *cli.Context) (*anatomy.Report, error) {
 	old, done, err := o.reference(c)
 	if err != nil {
-		return cannotTell(err)
+		return nil, cannotTell(err)
 	}
 	defer done()
 	if _, err := anatomy.Read(c.Context, old); err != nil { // before a long build
-		return cannotTell(err)
+		return nil, cannotTell(err)
 	}
 	dir, err := os.MkdirTemp("", "ibuild-verify-*")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	file, err := o.again(c, dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now, closer, err := anatomy.FromFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closer.Close()
 	r, err := anatomy.Compare(c.Context, old, now, anatomy.Options{Files: c.Int("files"), IgnoreTimes: c.Bool("ignore-times")})
-	if err != nil {
-		return err
+	if err == nil {
+		r.New = "the build of " + o.req.Plan.Name + " just now"
 	}
-	r.New = "the build of " + o.req.Plan.Name + " just now"
-	return writeVerdict(c.App.Writer, format, r)
+	return r, err
 }
 
 // cannotTell keeps the code of "not reproducible" for what is: an image that is not there to compare with is not.
