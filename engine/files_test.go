@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/opencontainers/go-digest"
-	fstypes "github.com/tonistiigi/fsutil/types"
 )
 
 // Layers that are made here hold the bytes that the identity was made of, or the build is an error.
@@ -34,23 +34,36 @@ func TestAssembledFilesAreThoseIdentified(t *testing.T) {
 		img := codeOf(dir, llb.Copy{Local: "context", Src: "src", Dst: "/app", Dir: true})
 		plan := (&llb.Plan{Image: img, Locals: img.Locals}).WithSums(nil)
 		identityOf(t, plan)
-		var entries []registry.Entry
-		err := walk(t.Context(), plan.Image, plan.Image.Steps[0].(llb.Copy), func(rel string, st *fstypes.Stat, open opener) error {
-			if rel == "a" || rel == "b" {
-				entries = append(entries, registry.Entry{Path: rel, Mode: 0o644, Size: st.Size, Open: open})
-			}
-			return nil
-		})
+		layers, err := lay(t, listing("app/"), plan.Image)
 		check(t, err)
 		check(t, c.change(filepath.Join(dir, "src/a")))
 		store, err := cache.Open(t.TempDir())
 		check(t, err)
 		content, err := store.Content()
 		check(t, err)
-		_, err = registry.BuildLayer(t.Context(), content, entries, registry.LayerOptions{})
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), `"a"`)) {
+		_, err = registry.BuildLayer(t.Context(), content, layers[0].entries, registry.LayerOptions{})
+		layers[0].close()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), `"app/a"`)) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What the identity was made of is put into layers, though the folder has changed since.
+func TestAssembledListIsThatIdentified(t *testing.T) {
+	dir := source(t, map[string]string{"src/a": "A", "src/sub/b": "B"})
+	plan := planOf(dir).WithSums(nil)
+	identityOf(t, plan)
+	check(t, os.Chmod(filepath.Join(dir, "src/a"), 0o755))
+	check(t, os.WriteFile(filepath.Join(dir, "src/new"), nil, 0o644))
+	check(t, os.RemoveAll(filepath.Join(dir, "src/sub")))
+	layers, err := lay(t, listing("app/"), plan.Image)
+	check(t, err)
+	if d := cmp.Diff([][]string{{"app/a", "app/sub/", "app/sub/b"}}, paths(layers)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if mode := layers[0].entries[0].Mode; mode != 0o644 {
+		t.Errorf("the mode is %s, and was another one", mode)
 	}
 }
 
