@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -115,6 +116,10 @@ func (f *flat) layerItem(n *yaml.Node) {
 		f.fail(n, "a layer has no key", "write e.g. run: make")
 	}
 	if n.Kind == yaml.MappingNode && len(n.Content) > 2 {
+		if first, second := n.Content[0].Value, n.Content[2].Value; isLayer(first) && !isLayer(second) {
+			f.fail(n, "a layer has more than one key", fmt.Sprintf("options go below the layer's name: write %s: {…, %s: …}", first, second))
+			return
+		}
 		f.fail(n, "a layer has more than one key", `begin each with a dash of its own ("- ")`)
 	}
 	var fields []field
@@ -132,6 +137,10 @@ func (f *flat) layerItem(n *yaml.Node) {
 		}
 	}
 	f.mapping(n, "a layer", fields)
+}
+
+func isLayer(name string) bool {
+	return slices.ContainsFunc(layerKinds(), func(k layerKind) bool { return k.name == name })
 }
 
 // flatName is the layer that does what a flat field does.

@@ -147,6 +147,9 @@ func keyHint(name string, names []string) string {
 			return fmt.Sprintf("did you mean %q?", o)
 		}
 	}
+	if longer := slices.DeleteFunc(slices.Clone(names), func(o string) bool { return !strings.HasPrefix(o, plain+"_") }); len(longer) == 1 {
+		return fmt.Sprintf("did you mean %q?", longer[0])
+	}
 	if near, ok := closest(plain, names); ok {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
