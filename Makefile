@@ -62,7 +62,7 @@ test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines,
 	@$(ROOT) integration/test.sh
 
 .PHONY: soak
-soak: deps $(BIN) ## the long tests of faults, about 20 minutes; IBUILD_SOAK_RUNS (300 kills) and IBUILD_SOAK_SEED are optional
+soak: deps $(BIN) ## the long tests of faults, about 6 minutes; IBUILD_SOAK_RUNS (300 kills) and IBUILD_SOAK_SEED are optional
 	@$(ROOT) integration/soak.sh
 
 .PHONY: bench

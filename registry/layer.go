@@ -37,8 +37,8 @@ type Entry struct {
 	// What Open delivers must have both.
 	Size   int64
 	Digest digest.Digest
-	// Open returns a regular file's bytes. It is called once. It may be nil for
-	// an empty file.
+	// Open returns a regular file's bytes. It may be nil for an empty file. It is called once, in the order of
+	// paths, and by one goroutine for all entries, which may be another one than the caller's.
 	Open func() (io.ReadCloser, error)
 }
 
@@ -108,8 +108,10 @@ func writeLayer(ctx context.Context, w content.Writer, entries []Entry, opts Lay
 	gz.ModTime = time.Unix(0, 0) // the zero time.Time would be written as 2042
 	diff := digest.Canonical.Digester()
 	tw := tar.NewWriter(io.MultiWriter(gz, diff.Hash()))
+	files := readAhead(ctx, entries)
+	defer files.stop()
 	for _, e := range entries {
-		if err := writeEntry(ctx, tw, e, opts.ModTime); err != nil {
+		if err := writeEntry(ctx, tw, e, opts.ModTime, files); err != nil {
 			return Layer{}, err
 		}
 	}
@@ -192,17 +194,17 @@ func validateEntry(e Entry) error {
 	return nil
 }
 
-func writeEntry(ctx context.Context, tw *tar.Writer, e Entry, modTime time.Time) error {
+func writeEntry(ctx context.Context, tw *tar.Writer, e Entry, modTime time.Time, files *filesAhead) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := tw.WriteHeader(header(e, modTime)); err != nil {
 		return fmt.Errorf("%q: %w", e.Path, err)
 	}
-	if e.Mode.Type() != 0 || e.Open == nil {
+	if !e.hasContent() {
 		return nil
 	}
-	rc, err := e.Open()
+	rc, err := files.next()
 	if err != nil {
 		return fmt.Errorf("%q: %w", e.Path, err)
 	}
@@ -242,44 +244,4 @@ func header(e Entry, modTime time.Time) *tar.Header {
 		h.Size = e.Size
 	}
 	return h
-}
-
-// copyExactly copies a file that must be what its entry says.
-func copyExactly(w io.Writer, r io.Reader, e Entry) error {
-	hash := digest.Canonical.Digester()
-	if e.Digest != "" {
-		if err := e.Digest.Validate(); err != nil {
-			return err
-		}
-		hash = e.Digest.Algorithm().Digester()
-		w = io.MultiWriter(w, hash.Hash())
-	}
-	n, err := io.Copy(w, io.LimitReader(r, e.Size))
-	if err != nil {
-		return err
-	}
-	more, err := io.ReadFull(r, make([]byte, 1)) // a reader that checks its bytes says at the end what it found
-	if err != nil && err != io.EOF {
-		return err
-	}
-	if n != e.Size || more > 0 {
-		return fmt.Errorf("%w: it had %d bytes", ErrFileChanged, e.Size)
-	}
-	if e.Digest != "" && hash.Digest() != e.Digest {
-		return fmt.Errorf("%w: its digest was %s", ErrFileChanged, e.Digest)
-	}
-	return nil
-}
-
-// contextReader ends the reading of a large file when the build is cancelled.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
