@@ -23,7 +23,7 @@ const (
 	KindResults      Kind = "results"      // which image a source made
 	KindEnvironments Kind = "environments" // likewise for environments that only this machine knows
 	KindLayers       Kind = "layers"       // which compressed layer big files made
-	KindRegistries   Kind = "registries"   // what registries say about themselves
+	KindRegistries   Kind = "registries"   // what registries say about themselves, and what is where
 	KindBuilders     Kind = "builders"     // the default platforms of builders
 	KindFiles        Kind = "files"        // facts about the files of a folder
 	KindBuilds       Kind = "builds"       // the list of past builds

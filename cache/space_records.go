@@ -70,7 +70,7 @@ func (r record) kind() Kind {
 		return KindBuilds
 	case "code-layers/1":
 		return KindLayers
-	case "pings/1", "tags/1":
+	case "pings/1", "tags/1", "places/1":
 		return KindRegistries
 	}
 	name, _, _ := strings.Cut(string(r.bucket), "/")

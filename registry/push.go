@@ -130,7 +130,8 @@ func (c *Client) putParts(ctx context.Context, repo string, parts []Content) err
 	return group.Wait()
 }
 
-// PushBlob uploads a blob unless the repository has it: one HEAD, then a mount if From allows it, then the bytes.
+// PushBlob uploads a blob unless the repository has it: one HEAD, then a mount from From, or from where this machine has
+// seen it (see [place]), then the bytes.
 // A small blob that is New is not asked for. Errors: *Error, or the context's.
 func (c *Client) PushBlob(ctx context.Context, repo string, b Blob) error {
 	p, own, err := c.destination(repo)
@@ -154,7 +155,14 @@ func (c *Client) PushBlob(ctx context.Context, repo string, b Blob) error {
 			from = append(from, own.registry.Repo(source.path))
 		}
 	}
-	return c.writing(own, p.pinned(b.Digest).text, func(w *repoWriter) error { return w.upload(ctx, b, open, from) })
+	if len(from) == 0 {
+		from = c.elsewhere(own, b)
+	}
+	err = c.writing(own, p.pinned(b.Digest).text, func(w *repoWriter) error { return w.upload(ctx, b, open, from) })
+	if err == nil {
+		c.isIn(own, b)
+	}
+	return err
 }
 
 // destination returns where pushes to a repository go.

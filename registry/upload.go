@@ -103,6 +103,18 @@ func (w *repoWriter) withScopes(ctx context.Context, from []name.Repository) (*h
 	return w.http, nil
 }
 
+// withoutScopes gives up reading other repositories: some registries answer nothing to who asks for a repository that
+// is not theirs to read.
+func (w *repoWriter) withoutScopes(from []name.Repository) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, repo := range from {
+		if i := slices.Index(w.scopes, repo.Scope(transport.PullScope)); i > 0 {
+			w.scopes, w.http = slices.Delete(slices.Clone(w.scopes), i, i+1), nil
+		}
+	}
+}
+
 // url is where a path of the repository is.
 func (w *repoWriter) url(path string) *url.URL {
 	return &url.URL{Scheme: w.own.repo.Scheme(), Host: w.own.repo.RegistryStr(), Path: "/v2/" + w.own.repo.RepositoryStr() + path}
@@ -185,6 +197,7 @@ func (w *repoWriter) begin(ctx context.Context, d digest.Digest, from []name.Rep
 	resp, err := w.do(req, from, http.StatusCreated, http.StatusAccepted)
 	if err != nil && len(from) > 0 && ctx.Err() == nil && !errors.Is(err, errStalePing) {
 		w.client.logf("%s: mounting a blob from %s failed, so it is sent", w.own.host, from[0].RepositoryStr())
+		w.withoutScopes(from)
 		return w.begin(ctx, d, nil)
 	}
 	if err != nil {
