@@ -211,6 +211,10 @@ func (w *repoWriter) begin(ctx context.Context, d digest.Digest, from []name.Rep
 	if err != nil {
 		return nil, badAnswer("the registry does not say where to send a blob to")
 	}
+	if resp.Request.URL.Scheme == "https" && at.Scheme != "https" {
+		return nil, &Error{Kind: ErrBadAnswer, Msg: "the registry wants a blob sent in plain text, to " + printable(at.Host),
+			Hint: "a proxy before the registry has to tell it that it is asked by HTTPS (X-Forwarded-Proto)"}
+	}
 	return at, publicHost(at, resp.Request.URL)
 }
 

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	resolverconfig "github.com/moby/buildkit/util/resolver/config"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -175,6 +177,32 @@ func TestMountThatFails(t *testing.T) {
 	}
 	if s.count("HEAD ") != 1 || s.count("POST ") != 2 || s.count("PUT ") != 1 {
 		t.Errorf("asked %q", s.requests())
+	}
+}
+
+// TestUploadInPlainText: who is asked by HTTPS cannot have the bytes by HTTP, neither here nor elsewhere.
+func TestUploadInPlainText(t *testing.T) {
+	plain := newServer(t)
+	srv := httptest.NewUnstartedServer(plain.Config.Handler)
+	srv.Config.ErrorLog = plain.Config.ErrorLog
+	srv.StartTLS()
+	defer srv.Close()
+	host, yes, no := strings.TrimPrefix(srv.URL, "https://"), true, false
+	for _, to := range []string{plain.URL, "http://" + host} {
+		plain.be(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPost {
+				return false
+			}
+			w.Header().Set("Location", to+"/v2/app/blobs/uploads/1")
+			w.WriteHeader(http.StatusAccepted)
+			return true
+		})
+		c := newClient(t, Options{Hosts: map[string]resolverconfig.RegistryConfig{host: {Insecure: &yes, PlainHTTP: &no}}})
+		err := c.PushBlob(ctx(t), host+"/app", newBlob("secret"))
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(e.Msg, "plain text") || e.Hint == "" || plain.count("PUT ") != 0 {
+			t.Errorf("%s: %v, %q", to, err, plain.requests())
+		}
 	}
 }
 
