@@ -72,7 +72,7 @@ func (r FolderRecords) Save(folder string, record []byte) error {
 		r.store.warnFull(err)
 	case errors.Is(err, errNoRoom):
 		r.store.warnOnce("room", "the cache in %s is at its limit of %s, so facts about files are not remembered; %s",
-			r.store.dir, formatSize(r.store.MaxSize()), hintLimit)
+			r.store.dir, FormatSize(r.store.MaxSize()), hintLimit)
 	case err != nil:
 		r.store.warnOnce("write", "the cache in %s cannot be written, so nothing is remembered: %v", r.store.dir, err)
 	}

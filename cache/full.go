@@ -26,7 +26,7 @@ func (e *FullError) Error() string {
 		msg = "the quota on the disk of " + e.Path + " is used up"
 	}
 	if e.Used > 0 {
-		msg += fmt.Sprintf(": %s of it are ibuild's cache", formatSize(e.Used))
+		msg += fmt.Sprintf(": %s of it are ibuild's cache", FormatSize(e.Used))
 	}
 	return msg
 }
@@ -57,8 +57,8 @@ func (s *Store) warnFull(err error) {
 	s.warnOnce("full", "%v, so nothing more is remembered; %s", s.full(err), hintFull)
 }
 
-// formatSize is a number of bytes for people, with a unit of powers of 1000.
-func formatSize(n int64) string {
+// FormatSize writes a number of bytes for people, with a unit of powers of 1000: 1.2 MB.
+func FormatSize(n int64) string {
 	units := []string{"B", "kB", "MB", "GB", "TB"}
 	f, u := float64(n), 0
 	for f >= 999.5 && u < len(units)-1 {

@@ -90,7 +90,7 @@ func (s *Store) tellStandIn(why error) {
 		s.warnFull(why)
 	case errors.Is(why, errNoRoom):
 		s.warnOnce("room", "the cache in %s is at its limit of %s, and what may go from it is not enough: the rest is kept for this build only; %s",
-			s.dir, formatSize(s.MaxSize()), hintLimit)
+			s.dir, FormatSize(s.MaxSize()), hintLimit)
 	default:
 		s.warnOnce("gate", "the cache in %s is locked by another process for more than %s: what is new is kept for this build only", s.dir, s.lockTimeout)
 	}

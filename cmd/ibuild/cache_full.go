@@ -55,7 +55,7 @@ func fullHint() string {
 		var disk unix.Statfs_t
 		if used, whole := folderSize(k.dir); used > 0 && unix.Statfs(k.dir, &disk) == nil {
 			parts = append(parts, fmt.Sprintf("%s has %s%s in %s, where %s are free", k.what, map[bool]string{false: "more than "}[whole],
-				size(used), k.dir, size(int64(disk.Bavail)*int64(disk.Bsize))))
+				cache.FormatSize(used), k.dir, cache.FormatSize(int64(disk.Bavail)*int64(disk.Bsize))))
 		}
 	}
 	hint := "`ibuild cache du` says what fills it, `ibuild cache prune` frees it, and IBUILD_CACHE and IBUILD_ROOT are for another disk;\na remote builder has a disk of its own"

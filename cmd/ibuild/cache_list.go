@@ -39,51 +39,66 @@ Exit codes: 0 summed up, 2 usage, 4 the engine's state cannot be opened.`,
 	}
 }
 
-// allItems lists the cache and the engine's state, the largest items first.
-func allItems(c *cli.Context, h *house, kinds []cache.Kind) ([]cache.Item, *engineState, error) {
-	state, err := h.openState(c.Context, kinds)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer state.close()
-	items, err := h.cache.Items()
-	if err != nil {
-		return nil, nil, err
-	}
-	items = append(items, state.items()...)
-	if len(kinds) > 0 {
-		items = slices.DeleteFunc(items, func(i cache.Item) bool { return !slices.Contains(kinds, i.Kind) })
-	}
-	slices.SortStableFunc(items, func(a, b cache.Item) int { return cmp.Compare(b.Size, a.Size) })
-	return items, state, nil
+// contents are what is kept in the cache and in the engine's state, the largest items first.
+type contents struct {
+	*house // the caller closes it
+	items  []cache.Item
+	state  *engineState
+	json   bool // is asked for
 }
 
-func runCacheList(c *cli.Context) error {
+// openContents lists what is kept, of the kinds that are asked for.
+func openContents(c *cli.Context) (*contents, error) {
 	if err := noArgs(c); err != nil {
-		return err
+		return nil, err
 	}
 	format, err := oneOf(c, "format", "text", "json")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kinds, err := readKinds(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h, err := wire(c)
 	if err != nil {
+		return nil, err
+	}
+	k := &contents{house: h, json: format == "json"}
+	if err := k.list(c, kinds); err != nil {
+		h.close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *contents) list(c *cli.Context, kinds []cache.Kind) (err error) {
+	if k.state, err = k.openState(c.Context, kinds); err != nil {
 		return err
 	}
-	defer h.close()
-	items, state, err := allItems(c, h, kinds)
+	defer k.state.close()
+	if k.items, err = k.cache.Items(); err != nil {
+		return err
+	}
+	k.items = append(k.items, k.state.items()...)
+	if len(kinds) > 0 {
+		k.items = slices.DeleteFunc(k.items, func(i cache.Item) bool { return !slices.Contains(kinds, i.Kind) })
+	}
+	slices.SortStableFunc(k.items, func(a, b cache.Item) int { return cmp.Compare(b.Size, a.Size) })
+	return nil
+}
+
+func runCacheList(c *cli.Context) error {
+	k, err := openContents(c)
 	if err != nil {
 		return err
 	}
-	state.sayLocked("")
-	if format == "json" {
-		return writeJSON(c.App.Writer, append([]cache.Item{}, items...))
+	defer k.close()
+	k.state.sayLocked("")
+	if k.json {
+		return writeJSON(c.App.Writer, append([]cache.Item{}, k.items...))
 	}
-	return writeItems(c.App.Writer, items, time.Now())
+	return writeItems(c.App.Writer, k.items, time.Now())
 }
 
 // writeItems writes a table for people.
@@ -91,7 +106,7 @@ func writeItems(w io.Writer, items []cache.Item, now time.Time) error {
 	table := tabwriter.NewWriter(plainText{w}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KIND\tSIZE\tLAST USED\tNAME\tABOUT\tUSED BY")
 	for _, i := range items {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", i.Kind, size(i.Size), ageText(i.Used, now), shortName(i.Name), llb.Short(i.Text, 60), shortName(strings.Join(i.UsedBy, ", ")))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", i.Kind, cache.FormatSize(i.Size), ageText(i.Used, now), shortName(i.Name), llb.Short(i.Text, 60), shortName(strings.Join(i.UsedBy, ", ")))
 	}
 	return table.Flush()
 }
@@ -130,28 +145,17 @@ type spaceUsage struct {
 }
 
 func runCacheUsage(c *cli.Context) error {
-	if err := noArgs(c); err != nil {
-		return err
-	}
-	format, err := oneOf(c, "format", "text", "json")
+	k, err := openContents(c)
 	if err != nil {
 		return err
 	}
-	h, err := wire(c)
-	if err != nil {
-		return err
-	}
-	defer h.close()
-	items, state, err := allItems(c, h, nil)
-	if err != nil {
-		return err
-	}
-	u := sumUp(items)
-	u.Cache, u.CacheLimit, u.Engine, u.EngineBusy = h.cache.Dir(), h.cache.MaxSize(), state.root, state.locked != nil
-	if format == "json" {
+	defer k.close()
+	u := sumUp(k.items)
+	u.Cache, u.CacheLimit, u.Engine, u.EngineBusy = k.cache.Dir(), k.cache.MaxSize(), k.state.root, k.state.locked != nil
+	if k.json {
 		return writeJSON(c.App.Writer, u)
 	}
-	state.sayLocked("")
+	k.state.sayLocked("")
 	return u.write(plainText{c.App.Writer})
 }
 
@@ -176,12 +180,12 @@ func (u *spaceUsage) write(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KIND\tITEMS\tSIZE\tFREEABLE")
 	for _, k := range u.Kinds {
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", k.Kind, k.Count, size(k.Size), size(k.Freeable))
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", k.Kind, k.Count, cache.FormatSize(k.Size), cache.FormatSize(k.Freeable))
 	}
-	fmt.Fprintf(table, "all\t\t%s\t%s\n", size(u.Size), size(u.Freeable))
+	fmt.Fprintf(table, "all\t\t%s\t%s\n", cache.FormatSize(u.Size), cache.FormatSize(u.Freeable))
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "cache:  %s, at most %s\nengine: %s\n", u.Cache, size(u.CacheLimit), u.Engine)
+	_, err := fmt.Fprintf(w, "cache:  %s, at most %s\nengine: %s\n", u.Cache, cache.FormatSize(u.CacheLimit), u.Engine)
 	return err
 }

@@ -124,10 +124,10 @@ func (p *pruning) run(c *cli.Context) error {
 		if err := writeItems(c.App.Writer, would, time.Now()); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(p.out, "would free %s (%s)\n", size(sumUp(would).Size), countText(len(would)))
+		_, err := fmt.Fprintf(p.out, "would free %s (%s)\n", cache.FormatSize(sumUp(would).Size), countText(len(would)))
 		return err
 	}
-	yes, err := confirm(c, fmt.Sprintf("Remove %s, %s?", countText(len(would)), size(sumUp(would).Size)))
+	yes, err := confirm(c, fmt.Sprintf("Remove %s, %s?", countText(len(would)), cache.FormatSize(sumUp(would).Size)))
 	if err != nil || !yes {
 		return err
 	}
@@ -169,7 +169,7 @@ func (p *pruning) remove(ctx context.Context, cached, engine bool) error {
 }
 
 func (p *pruning) freed(what, dir string, gone []cache.Item) error {
-	_, err := fmt.Fprintf(p.out, "%s: freed %s (%s) in %s\n", what, size(sumUp(gone).Size), countText(len(gone)), dir)
+	_, err := fmt.Fprintf(p.out, "%s: freed %s (%s) in %s\n", what, cache.FormatSize(sumUp(gone).Size), countText(len(gone)), dir)
 	return err
 }
 

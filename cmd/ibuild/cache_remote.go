@@ -38,7 +38,7 @@ func (h *house) pruneRemote(c *cli.Context, arg string, opts cache.PruneOptions)
 			return err
 		}
 	}
-	question := fmt.Sprintf("%d of %d environments in %s, %s", len(gone), len(all), repo, size(environmentsSize(gone)))
+	question := fmt.Sprintf("%d of %d environments in %s, %s", len(gone), len(all), repo, cache.FormatSize(environmentsSize(gone)))
 	switch {
 	case len(gone) == 0:
 		_, err := fmt.Fprintf(out, "nothing to remove: %d environments in %s are in use, younger than %s, or of unknown age\n", len(all), repo, ageText(now.Add(-opts.OlderThan), now))
@@ -73,7 +73,7 @@ func (h *house) removeEnvironments(c *cli.Context, repo string, gone, all []regi
 		removed = append(removed, e)
 		fmt.Fprintf(out, "removed %s:%s\n", repo, e.Tag)
 	}
-	fmt.Fprintf(out, "%s: removed %d of %d environments, at most %s of layers\n", repo, len(removed), len(all), size(environmentsSize(removed)))
+	fmt.Fprintf(out, "%s: removed %d of %d environments, at most %s of layers\n", repo, len(removed), len(all), cache.FormatSize(environmentsSize(removed)))
 	return failed
 }
 
@@ -101,7 +101,7 @@ func writeEnvironments(w io.Writer, list []registry.Environment, age time.Durati
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "TAG\tSIZE\tAGE\tSTAYS")
 	for _, e := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.Tag, size(e.Size), ageText(e.Time, now), first(llb.Short(keepReason(e, age, now), 60), "goes"))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.Tag, cache.FormatSize(e.Size), ageText(e.Time, now), first(llb.Short(keepReason(e, age, now), 60), "goes"))
 	}
 	return table.Flush()
 }

@@ -315,7 +315,7 @@ func TestVerdicts(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 1500: "1.5 kB", 123456: "123 kB", 999999: "1.0 MB", 328e6: "328 MB", 5e9: "5.0 GB"} {
-		if got := size(n); got != want {
+		if got := cache.FormatSize(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/engine/anatomy"
 	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/frontends"
@@ -240,9 +241,9 @@ func (img *inspectedImage) write(table io.Writer) {
 	for _, k := range slices.Sorted(maps.Keys(run.Labels)) {
 		row(table, "  label", k+"="+run.Labels[k])
 	}
-	row(table, "  layers", fmt.Sprintf("%d, %s", len(img.Layers), size(img.Size)))
+	row(table, "  layers", fmt.Sprintf("%d, %s", len(img.Layers), cache.FormatSize(img.Size)))
 	for _, l := range img.Layers {
-		row(table, "  "+size(l.Size), l.Digest.Encoded()[:12]+"  "+first(llb.Short(l.Step, 120), "(the history does not name its step)"))
+		row(table, "  "+cache.FormatSize(l.Size), l.Digest.Encoded()[:12]+"  "+first(llb.Short(l.Step, 120), "(the history does not name its step)"))
 	}
 }
 
@@ -251,17 +252,4 @@ func row(table io.Writer, name, value string) {
 	if value != "" {
 		fmt.Fprintf(table, "%s\t%s\n", name, flat(value))
 	}
-}
-
-// size is a number of bytes for people.
-func size(n int64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB"}
-	f, u := float64(n), 0
-	for f >= 999.5 && u < len(units)-1 {
-		f, u = f/1000, u+1
-	}
-	if u == 0 || f >= 99.5 {
-		return fmt.Sprintf("%.0f %s", f, units[u])
-	}
-	return fmt.Sprintf("%.1f %s", f, units[u])
 }
