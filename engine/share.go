@@ -60,7 +60,7 @@ func (b *build) bring(ctx context.Context, from string, desc ocispecs.Descriptor
 		}
 		var err error
 		_ = b.Progress.Step("copy the image to "+repo, func() error {
-			err = b.Registry.Copy(ctx, from, repo, desc)
+			err = b.Registry.Copy(ctx, from, repo, desc, nil)
 			return nil // a red line would say that the build failed
 		})
 		if err != nil {
@@ -87,7 +87,7 @@ func (b *build) share(ctx context.Context, id digest.Digest, res *Result) {
 	for _, repo := range b.req.Outputs.environmentRepos() {
 		name, err := tagged(repo, environmentTag(id))
 		if err == nil && b.req.Outputs.EnvRepo != nil && repo != from {
-			err = b.Registry.Copy(ctx, from, repo, res.Descriptor)
+			err = b.Registry.Copy(ctx, from, repo, res.Descriptor, nil)
 		}
 		if err == nil {
 			err = b.tag(ctx, name, res.Descriptor)

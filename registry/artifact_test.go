@@ -194,7 +194,7 @@ func TestCopyMounts(t *testing.T) {
 		}
 		return false
 	})
-	if err := c.Copy(ctx(t), s.host+"/from", s.host+"/to", desc); err != nil {
+	if err := c.Copy(ctx(t), s.host+"/from", s.host+"/to", desc, nil); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.count("PUT /v2/to/blobs") + s.count("GET /v2/from/blobs"); n != 0 {
@@ -223,7 +223,7 @@ func TestCopyToAnotherRegistry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Copy(ctx(t), a.host+"/from", b.host+"/to", desc); err != nil {
+		if err := c.Copy(ctx(t), a.host+"/from", b.host+"/to", desc, nil); err != nil {
 			t.Fatal(err)
 		}
 		img := c.mustResolve(t, b.host+"/to@"+desc.Digest.String())
@@ -237,10 +237,10 @@ func TestCopyToAnotherRegistry(t *testing.T) {
 			}
 		}
 	}
-	if err := c.Copy(ctx(t), a.host+"/from", b.host+"/to", ocispecs.Descriptor{Digest: digest.FromString("nothing")}); !errors.Is(err, ErrNotFound) {
+	if err := c.Copy(ctx(t), a.host+"/from", b.host+"/to", ocispecs.Descriptor{Digest: digest.FromString("nothing")}, nil); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an image that is not there: %v", err)
 	}
-	if err := c.Copy(ctx(t), "UPPER", b.host+"/to", ocispecs.Descriptor{}); err == nil {
+	if err := c.Copy(ctx(t), "UPPER", b.host+"/to", ocispecs.Descriptor{}, nil); err == nil {
 		t.Error("no repository")
 	}
 }

@@ -287,7 +287,7 @@ func TestRedirectsAndLocations(t *testing.T) {
 		return false
 	})
 	desc := ocispecs.Descriptor{MediaType: "text/plain", Digest: digest.FromString("hello"), Size: 5}
-	err = c.PushBlob(ctx(t), s.host+"/app", Blob{Descriptor: desc, Open: opener("hello")})
+	err = c.PushBlob(ctx(t), s.host+"/app", Blob{Descriptor: desc, Open: opener("hello")}, nil)
 	if err != nil {
 		t.Error(err)
 	}

@@ -12,7 +12,7 @@ import (
 // where both are on one registry, so that no byte of them moves, and are sent else. It gets no tag there.
 // Layers that are no registry's to keep (docker's foreign ones) stay where they are.
 // Errors: *Error, or the context's.
-func (c *Client) Copy(ctx context.Context, from, to string, desc ocispecs.Descriptor) error {
+func (c *Client) Copy(ctx context.Context, from, to string, desc ocispecs.Descriptor, t *Traffic) error {
 	p, err := parseRepo(from)
 	if err != nil {
 		return err
@@ -30,26 +30,26 @@ func (c *Client) Copy(ctx context.Context, from, to string, desc ocispecs.Descri
 		if err != nil {
 			return c.blame(p, err)
 		}
-		if err := c.copyImage(ctx, from, to, Content{Descriptor: e, Bytes: data}, entry.image); err != nil {
+		if err := c.copyImage(ctx, from, to, Content{Descriptor: e, Bytes: data}, entry.image, t); err != nil {
 			return err
 		}
 	}
 	root := Content{Descriptor: desc, Bytes: data}
 	root.MediaType, root.Size = doc.mediaType, int64(len(data))
 	if doc.image != nil {
-		return c.copyImage(ctx, from, to, root, doc.image)
+		return c.copyImage(ctx, from, to, root, doc.image, t)
 	}
 	return c.PutManifest(ctx, to, root.Descriptor, root.Bytes)
 }
 
-func (c *Client) copyImage(ctx context.Context, from, to string, m Content, image *ocispecs.Manifest) error {
+func (c *Client) copyImage(ctx context.Context, from, to string, m Content, image *ocispecs.Manifest, t *Traffic) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelUploads)
 	for _, d := range append([]ocispecs.Descriptor{image.Config}, image.Layers...) {
 		if isForeign(d) {
 			continue
 		}
-		group.Go(func() error { return c.PushBlob(gctx, to, Blob{Descriptor: d, From: from}) })
+		group.Go(func() error { return c.PushBlob(gctx, to, Blob{Descriptor: d, From: from}, t) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

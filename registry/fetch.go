@@ -243,6 +243,18 @@ func (c *Client) OpenBlob(ctx context.Context, repo string, desc ocispecs.Descri
 	return rc, err
 }
 
+// OpenBlobAt is OpenBlob from an offset on. Of a part, the digest cannot be checked: whoever joins it to what was
+// before does.
+func (c *Client) OpenBlobAt(ctx context.Context, repo string, desc ocispecs.Descriptor, offset int64) (io.ReadCloser, error) {
+	rc, err := c.OpenBlob(ctx, repo, desc)
+	if err == nil && offset > 0 {
+		if _, err = io.CopyN(io.Discard, rc, offset); err != nil {
+			rc.Close()
+		}
+	}
+	return rc, err
+}
+
 // FetchBlob gets a blob into the cache, if it is not there yet.
 func (c *Client) FetchBlob(ctx context.Context, repo string, desc ocispecs.Descriptor) error {
 	if c.opts.Cache == nil {

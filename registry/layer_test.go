@@ -20,7 +20,7 @@ import (
 const dirMode = fs.ModeDir | 0o755
 
 func file(path, text string) Entry {
-	return Entry{Path: path, Mode: 0o644, Size: int64(len(text)), Open: opener(text)}
+	return Entry{Path: path, Mode: 0o644, Size: int64(len(text)), Open: contentOf(text)}
 }
 
 func link(path, to string) Entry {
@@ -45,7 +45,7 @@ func TestLayerIsDeterministic(t *testing.T) {
 		file("app/über", "PAX"),
 		link("app/link", "../etc/passwd"),
 		{Path: "app/empty", Mode: 0o600},
-		{Path: "bin-tool", Mode: fs.ModeSetuid | 0o755, Size: 1, Open: opener("x"), UID: 3_000_000},
+		{Path: "bin-tool", Mode: fs.ModeSetuid | 0o755, Size: 1, Open: contentOf("x"), UID: 3_000_000},
 		{Path: "tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
 	}
 	opts := LayerOptions{ModTime: time.Unix(1700000000, 999)}
@@ -150,7 +150,7 @@ func TestFileChanged(t *testing.T) {
 		"shorter": {Size: 6}, "longer": {Size: 4},
 		"other": {Size: 5, Digest: digest.FromString("jello")},
 	} {
-		e.Path, e.Mode, e.Open = "app/main.py", 0o644, opener("hello")
+		e.Path, e.Mode, e.Open = "app/main.py", 0o644, contentOf("hello")
 		store, err := newCache(t).Content()
 		if err != nil {
 			t.Fatal(err)
@@ -164,7 +164,7 @@ func TestFileChanged(t *testing.T) {
 			t.Errorf("%s left %v, %v", name, left, err)
 		}
 	}
-	good := Entry{Path: "a", Mode: 0o644, Size: 5, Digest: digest.FromString("hello"), Open: opener("hello")}
+	good := Entry{Path: "a", Mode: 0o644, Size: 5, Digest: digest.FromString("hello"), Open: contentOf("hello")}
 	if _, _, err := buildLayer(t, LayerOptions{}, good); err != nil {
 		t.Error(err)
 	}

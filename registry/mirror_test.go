@@ -57,7 +57,7 @@ func TestMirrors(t *testing.T) {
 		t.Error(err)
 	}
 	desc := ocispecs.Descriptor{MediaType: "text/plain", Digest: digest.FromString("x"), Size: 1}
-	if err := c.PushBlob(ctx(t), up.host+"/app", Blob{Descriptor: desc, Open: opener("x")}); err != nil {
+	if err := c.PushBlob(ctx(t), up.host+"/app", Blob{Descriptor: desc, Open: opener("x")}, nil); err != nil {
 		t.Error(err)
 	}
 	if got := m1.requests(); len(got) != 0 {

@@ -56,7 +56,7 @@ func TestPlaces(t *testing.T) {
 			server = other
 		}
 		server.be(mood(c.mood))
-		if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), c.repo, c.blob); err != nil {
+		if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), c.repo, c.blob, nil); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		from := ""
@@ -81,7 +81,7 @@ func TestPlaceOfOthers(t *testing.T) {
 	s := newServer(t)
 	store := newCache(t)
 	big := textBlob(strings.Repeat("x", smallBlob+1))
-	if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), s.host+"/theirs", big); err != nil {
+	if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), s.host+"/theirs", big, nil); err != nil {
 		t.Fatal(err)
 	}
 	refused := 0
@@ -102,7 +102,7 @@ func TestPlaceOfOthers(t *testing.T) {
 		}
 		return true
 	})
-	if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), s.host+"/mine", big); err != nil {
+	if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), s.host+"/mine", big, nil); err != nil {
 		t.Fatal(err)
 	}
 	if refused == 0 || s.count("PUT ") == 0 {

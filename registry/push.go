@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -26,9 +25,9 @@ const (
 // Blob is something to push: a layer or a config.
 type Blob struct {
 	ocispecs.Descriptor
-	// Open returns the bytes, anew each time: an interrupted upload begins again.
+	// Open returns the bytes from an offset on, anew each time: an interrupted upload goes on or begins again.
 	// Nil means: from the cache, or else from the repository From.
-	Open func() (io.ReadCloser, error)
+	Open func(offset int64) (io.ReadCloser, error)
 	// From is a repository that has the blob too. On the same registry it is
 	// mounted from there, and no byte moves.
 	From string
@@ -48,8 +47,8 @@ type Content struct {
 
 // Blob returns the document as something that PushBlob takes.
 func (c Content) Blob() Blob {
-	return Blob{Descriptor: c.Descriptor, Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(c.Bytes)), nil
+	return Blob{Descriptor: c.Descriptor, Open: func(offset int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(c.Bytes[offset:])), nil
 	}}
 }
 
@@ -63,6 +62,8 @@ type Upload struct {
 	// Tags are full references, set to the last manifest. They may be in other
 	// repositories only if that manifest's parts are there already.
 	Tags []string
+	// Traffic counts what is done; nil for nobody.
+	Traffic *Traffic
 }
 
 // Push uploads blobs, then manifests, the tags last: whoever pulls by tag meanwhile gets the old image or the new
@@ -77,7 +78,7 @@ func (c *Client) Push(ctx context.Context, up Upload) error {
 	for _, b := range up.Blobs {
 		if !sent[b.Digest] {
 			sent[b.Digest] = true
-			group.Go(func() error { return c.PushBlob(gctx, up.Repository, b) })
+			group.Go(func() error { return c.PushBlob(gctx, up.Repository, b, up.Traffic) })
 		}
 	}
 	if err := group.Wait(); err != nil || len(up.Manifests) == 0 {
@@ -133,7 +134,7 @@ func (c *Client) putParts(ctx context.Context, repo string, parts []Content) err
 // PushBlob uploads a blob unless the repository has it: one HEAD, then a mount from From, or from where this machine has
 // seen it (see [place]), then the bytes.
 // A small blob that is New is not asked for. Errors: *Error, or the context's.
-func (c *Client) PushBlob(ctx context.Context, repo string, b Blob) error {
+func (c *Client) PushBlob(ctx context.Context, repo string, b Blob, t *Traffic) error {
 	p, own, err := c.destination(repo)
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func (c *Client) PushBlob(ctx context.Context, repo string, b Blob) error {
 	}
 	open := b.Open
 	if open == nil {
-		open = func() (io.ReadCloser, error) { return c.openKnown(ctx, b) }
+		open = func(offset int64) (io.ReadCloser, error) { return c.openKnown(ctx, b, offset) }
 	}
 	var from []name.Repository // at most one
 	if b.From != "" {
@@ -175,21 +176,21 @@ func (c *Client) destination(repo string) (parsedRef, target, error) {
 	return p, own, err
 }
 
-// openKnown opens a blob from the cache, or else from where it comes from.
-func (c *Client) openKnown(ctx context.Context, b Blob) (io.ReadCloser, error) {
+// openKnown opens a blob at an offset from the cache, or else from where it comes from.
+func (c *Client) openKnown(ctx context.Context, b Blob, offset int64) (io.ReadCloser, error) {
 	if c.opts.Cache != nil && c.opts.Cache.HasBlob(b.Descriptor) {
 		store, err := c.opts.Cache.Content()
 		if err == nil {
 			ra, err := store.ReaderAt(ctx, b.Descriptor)
 			if err == nil {
-				return readerAtCloser{content.NewReader(ra), ra}, nil
+				return readerAtCloser{io.NewSectionReader(ra, offset, b.Size-offset), ra}, nil
 			}
 		}
 	}
 	if b.From == "" {
 		return nil, badAnswer("blob %s is neither in the cache nor in a known repository", b.Digest)
 	}
-	return c.OpenBlob(ctx, b.From, b.Descriptor)
+	return c.OpenBlobAt(ctx, b.From, b.Descriptor, offset)
 }
 
 type readerAtCloser struct {

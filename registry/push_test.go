@@ -208,7 +208,7 @@ func TestInterruptedUpload(t *testing.T) {
 			return done
 		})
 		b := textBlob(strings.Repeat(name, 100_000))
-		if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", b); err != nil {
+		if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", b, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -239,7 +239,7 @@ func TestTokenExpires(t *testing.T) {
 		return false
 	})
 	b := textBlob(strings.Repeat("0123456789", 300_000))
-	if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", b); err != nil {
+	if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", b, nil); err != nil {
 		t.Fatal(err)
 	}
 	if issued != 2 || s.count("PUT ") != 2 || s.count("POST ") != 1 {
@@ -253,13 +253,13 @@ func TestPushBlobVerifies(t *testing.T) {
 	for name, text := range map[string]string{"shorter": "hell", "longer": "hello!", "other": "jello"} {
 		b := textBlob("hello")
 		b.Open = opener(text)
-		if err := c.PushBlob(ctx(t), s.host+"/app", b); err == nil {
+		if err := c.PushBlob(ctx(t), s.host+"/app", b, nil); err == nil {
 			t.Errorf("%s bytes were pushed", name)
 		}
 	}
 	unknown := textBlob("nowhere")
 	unknown.Open = nil
-	if err := c.PushBlob(ctx(t), s.host+"/app", unknown); !errors.Is(err, ErrBadAnswer) {
+	if err := c.PushBlob(ctx(t), s.host+"/app", unknown, nil); !errors.Is(err, ErrBadAnswer) {
 		t.Errorf("a blob from nowhere: %v", err)
 	}
 	if ok, err := c.Exists(ctx(t), s.host+"/app", textBlob("hello").Descriptor); ok || err != nil {
@@ -276,7 +276,7 @@ func TestPushArguments(t *testing.T) {
 		"wrong bytes":     c.PutManifest(ctx(t), s.host+"/app", desc, []byte("[]")),
 		"tag with digest": c.Tag(ctx(t), s.host+"/app@"+desc.Digest.String(), desc, []byte("{}")),
 		"no manifests":    c.Push(ctx(t), Upload{Repository: s.host + "/app", Tags: []string{s.host + "/app:1"}}),
-		"bad digest":      c.PushBlob(ctx(t), s.host+"/app", Blob{Descriptor: ocispecs.Descriptor{Digest: "sha256:x"}}),
+		"bad digest":      c.PushBlob(ctx(t), s.host+"/app", Blob{Descriptor: ocispecs.Descriptor{Digest: "sha256:x"}}, nil),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -291,10 +291,10 @@ func TestBlobBetweenRegistries(t *testing.T) {
 	a, b := newServer(t), newServer(t)
 	c := newClient(t, Options{Cache: newCache(t)})
 	blob := textBlob(strings.Repeat("hello ", 1000))
-	if err := c.PushBlob(ctx(t), a.host+"/app", blob); err != nil {
+	if err := c.PushBlob(ctx(t), a.host+"/app", blob, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.PushBlob(ctx(t), b.host+"/other", Blob{Descriptor: blob.Descriptor, From: a.host + "/app"}); err != nil {
+	if err := c.PushBlob(ctx(t), b.host+"/other", Blob{Descriptor: blob.Descriptor, From: a.host + "/app"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.FetchBlob(ctx(t), b.host+"/other", blob.Descriptor); err != nil {

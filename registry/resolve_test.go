@@ -248,6 +248,11 @@ func TestResolverAsksOnce(t *testing.T) {
 	}
 }
 
-func opener(text string) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
+func opener(text string) func(int64) (io.ReadCloser, error) {
+	return func(offset int64) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text[offset:])), nil }
+}
+
+// contentOf is opener for an entry of a layer.
+func contentOf(text string) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return opener(text)(0) }
 }

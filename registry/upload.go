@@ -138,7 +138,7 @@ func (w *repoWriter) again(ctx context.Context, send func(attempt int) error) er
 }
 
 // upload brings a blob to the repository unless it is there.
-func (w *repoWriter) upload(ctx context.Context, b Blob, open func() (io.ReadCloser, error), from []name.Repository) error {
+func (w *repoWriter) upload(ctx context.Context, b Blob, open func(int64) (io.ReadCloser, error), from []name.Repository) error {
 	if w.has(b.Digest) {
 		return nil
 	}
@@ -219,13 +219,13 @@ func (w *repoWriter) begin(ctx context.Context, d digest.Digest, from []name.Rep
 }
 
 // send puts the bytes where the registry wants them.
-func (w *repoWriter) send(ctx context.Context, at *url.URL, desc ocispecs.Descriptor, open func() (io.ReadCloser, error)) error {
+func (w *repoWriter) send(ctx context.Context, at *url.URL, desc ocispecs.Descriptor, open func(int64) (io.ReadCloser, error)) error {
 	q := at.Query()
 	q.Set("digest", desc.Digest.String())
 	to := *at
 	to.RawQuery = q.Encode()
 	body := func() (io.ReadCloser, error) {
-		rc, err := open()
+		rc, err := open(0)
 		if err != nil {
 			return nil, err
 		}

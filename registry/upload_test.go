@@ -152,7 +152,7 @@ func TestAnswerOfAnUploadIsLost(t *testing.T) {
 		}
 		return false
 	})
-	if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", newBlob(strings.Repeat("x", 100_000))); err != nil {
+	if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", newBlob(strings.Repeat("x", 100_000)), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.requests(); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "HEAD ") || s.count("PUT ") > 1 {
@@ -172,7 +172,7 @@ func TestMountThatFails(t *testing.T) {
 	})
 	b := newBlob("layer")
 	b.From = s.host + "/other"
-	if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", b); err != nil {
+	if err := newClient(t, Options{}).PushBlob(ctx(t), s.host+"/app", b, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s.count("HEAD ") != 1 || s.count("POST ") != 2 || s.count("PUT ") != 1 {
@@ -198,7 +198,7 @@ func TestUploadInPlainText(t *testing.T) {
 			return true
 		})
 		c := newClient(t, Options{Hosts: map[string]resolverconfig.RegistryConfig{host: {Insecure: &yes, PlainHTTP: &no}}})
-		err := c.PushBlob(ctx(t), host+"/app", newBlob("secret"))
+		err := c.PushBlob(ctx(t), host+"/app", newBlob("secret"), nil)
 		var e *Error
 		if !errors.As(err, &e) || !strings.Contains(e.Msg, "plain text") || e.Hint == "" || plain.count("PUT ") != 0 {
 			t.Errorf("%s: %v, %q", to, err, plain.requests())
@@ -209,7 +209,7 @@ func TestUploadInPlainText(t *testing.T) {
 func TestEmptyBlob(t *testing.T) {
 	s := newServer(t)
 	c := newClient(t, Options{})
-	if err := c.PushBlob(ctx(t), s.host+"/app", newBlob("")); err != nil {
+	if err := c.PushBlob(ctx(t), s.host+"/app", newBlob(""), nil); err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := c.Exists(ctx(t), s.host+"/app", textBlob("").Descriptor); !ok || err != nil {
@@ -223,7 +223,7 @@ func TestStalePingOfParallelUploads(t *testing.T) {
 	s := newServer(t)
 	store := newCache(t)
 	opts := Options{Cache: store, Keychain: withCanary(s.host)}
-	if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), s.host+"/app", newBlob("first")); err != nil {
+	if err := newClient(t, Options{Cache: store}).PushBlob(ctx(t), s.host+"/app", newBlob("first"), nil); err != nil {
 		t.Fatal(err)
 	}
 	s.be(bearer(s.URL + "/token"))
