@@ -17,19 +17,21 @@ const module = "github.com/ibuild/ibuild/"
 // mayImport is the table of docs/architecture.md: which of our folders may import which others. A folder
 // stands for itself and all that is below it, unless it has a line of its own.
 var mayImport = map[string][]string{
-	"cache":         {},
-	"llb":           {},
-	"runner/gke":    {},
-	"settings":      {"llb"},
-	"registry":      {"cache"},
-	"frontends":     {"llb", "frontends"},
-	"imagelock":     {"frontends/source"},
-	"engine":        {"llb", "cache", "registry"},
-	"engine/embed":  {},
-	"engine/remote": {},
-	"cmd":           {"*"},
-	"integration":   {"*"},
-	"runner/launch": {"frontends", "engine", "registry", "runner/gke"},
+	"cache":          {},
+	"llb":            {},
+	"runner/gke":     {},
+	"settings":       {"llb"},
+	"registry":       {"cache"},
+	"frontends":      {"llb", "frontends"},
+	"imagelock":      {"frontends/source"},
+	"engine":         {"llb", "cache", "registry"},
+	"registry/codec": {},
+	"engine/export":  {},
+	"engine/embed":   {"engine/export", "registry/codec"},
+	"engine/remote":  {},
+	"cmd":            {"*"},
+	"integration":    {"*"},
+	"runner/launch":  {"frontends", "engine", "registry", "runner/gke"},
 }
 
 // onlyIn names the folders that are the only ones to import a library.

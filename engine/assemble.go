@@ -21,7 +21,7 @@ func (b *build) assemble(ctx context.Context, env *llb.Image, code []llb.Step) (
 	if err != nil {
 		return nil, err
 	}
-	e := newEnvironment(rec, env, code, graph)
+	e := newEnvironment(rec, env, code, graph, b.req.Outputs.form(b.codec))
 	layers, err := b.knownEnvironment(ctx, e)
 	var needs *needsBuilder
 	if err != nil && !(errors.As(err, &needs) && needs.unknown) {

@@ -14,6 +14,7 @@ import (
 	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
+	"github.com/ibuild/ibuild/registry/codec"
 	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/session"
@@ -45,6 +46,7 @@ type build struct {
 	machine  func() (llb.Machine, error) // asked once
 	rec      *llb.Recording              // of the whole image
 	graph    *llb.Graph                  // of rec
+	codec    codec.Codec                 // of new layers
 	stamp    digest.Digest               // of its files, before they were read
 	imageID  digest.Digest               // the identity, "" when there is none
 
@@ -81,6 +83,9 @@ func (e *Engine) Build(ctx context.Context, req Request) (res *Result, err error
 	sweepOutputs(req.Outputs)
 	b := newBuild(e, req)
 	b.provider = choice
+	if _, err := req.Outputs.codec(e.wantsGzip); err != nil {
+		return nil, err
+	}
 	b.watch()
 	defer b.close()
 	defer func() { b.writeRecord(ctx, res, err) }()
@@ -121,7 +126,8 @@ func newBuild(e *Engine, req Request) *build {
 		m, err := req.Machine()
 		return m.WithCA(req.Plan.CA).WithProxies(req.Plan.Attrs), err
 	}
-	return &build{Engine: e, req: req, asked: req.Outputs, resolver: newResolver(e, req.Pins), machine: sync.OnceValues(machine)}
+	way, _ := req.Outputs.codec(e.wantsGzip) // Build has looked at the error
+	return &build{Engine: e, req: req, asked: req.Outputs, codec: way, resolver: newResolver(e, req.Pins), machine: sync.OnceValues(machine)}
 }
 
 func (b *build) run(ctx context.Context) (*Result, error) {
@@ -267,7 +273,12 @@ func (b *build) identity(g *llb.Graph) digest.Digest {
 		b.Progress.Known("only a builder can tell whether this changed: " + v[0])
 		return ""
 	}
-	return digest.FromString("image/2 oci gzip\n" + g.Identity().String())
+	return digest.FromString("image/2 " + b.req.Outputs.form(b.codec) + "\n" + g.Identity().String())
+}
+
+// wantsGzip says that a registry, or who pulls from it, is known not to take zstd.
+func (e *Engine) wantsGzip(host string) bool {
+	return host == ""
 }
 
 // platform is what the builder builds for by itself. Where that is not known yet it is asked and remembered.

@@ -37,10 +37,10 @@ type environment struct {
 	standing func() map[string]digest.Digest
 }
 
-func newEnvironment(rec *llb.Recording, img *llb.Image, code []llb.Step, graph *llb.Graph) *environment {
+func newEnvironment(rec *llb.Recording, img *llb.Image, code []llb.Step, graph *llb.Graph, form string) *environment {
 	return &environment{rec: rec, img: img, code: code, stamp: graph.Stamp, seen: map[string]digest.Digest{},
 		standing: func() map[string]digest.Digest { return nil },
-		id:       digest.FromString("environment/1 oci gzip\n" + graph.Identity().String())}
+		id:       digest.FromString("environment/1 " + form + "\n" + graph.Identity().String())}
 }
 
 // environmentTag is the tag of what has an identity and can be built upon, or found, by everybody.

@@ -96,7 +96,7 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 
 // environmentExports are where the builder brings the environment, and the names of these places.
 func (b *build) environmentExports(ctx context.Context) ([]client.ExportEntry, []string, error) {
-	o := &build{Engine: b.Engine, req: b.req}
+	o := &build{Engine: b.Engine, req: b.req, codec: b.codec}
 	o.req.Outputs.Exports = nil
 	if repo := b.req.Outputs.EnvRepo; repo != nil && b.req.Outputs.Push {
 		if err := b.Registry.CheckPush(ctx, repo.Name()); err != nil {
@@ -123,7 +123,7 @@ func (b *build) environmentExports(ctx context.Context) ([]client.ExportEntry, [
 		if err != nil {
 			return nil, nil, err
 		}
-		out.entries = append(out.entries, client.ExportEntry{Type: client.ExporterOCI, OutputStore: store, Attrs: map[string]string{"tar": "false", "oci-mediatypes": "true"}})
+		out.entries = append(out.entries, client.ExportEntry{Type: client.ExporterOCI, OutputStore: store, Attrs: b.req.Outputs.compressed(map[string]string{"tar": "false", "oci-mediatypes": "true"}, b.codec)})
 	}
 	if len(repos) == 0 {
 		repos = []string{localEnv}

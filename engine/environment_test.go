@@ -47,7 +47,7 @@ func (f *fixture) environment(req Request) *environment {
 	check(f.t, err)
 	graph, err := rec.Graph(f.t.Context())
 	check(f.t, err)
-	e := newEnvironment(rec, env, code, graph)
+	e := newEnvironment(rec, env, code, graph, req.Outputs.form(b.codec))
 	b.findEnvironment(f.t.Context(), e)
 	return e
 }

@@ -141,7 +141,7 @@ func (b *build) foreseeMake(ctx context.Context) (How, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	layers, err := b.knownEnvironment(ctx, newEnvironment(rec, env, code, graph))
+	layers, err := b.knownEnvironment(ctx, newEnvironment(rec, env, code, graph, b.req.Outputs.form(b.codec)))
 	var needs *needsBuilder
 	switch {
 	case errors.As(err, &needs):

@@ -34,6 +34,7 @@ func (b *build) openOutputs() (*outputs, error) {
 		o.entries = append(o.entries, client.ExportEntry{Type: client.ExporterImage, Attrs: map[string]string{
 			"name": strings.Join(req.repositories(), ","), "push": "true", "push-by-digest": "true", "oci-mediatypes": "true",
 		}})
+		o.entries[0].Attrs = req.compressed(o.entries[0].Attrs, b.codec)
 	} else if req.Digest && !slices.ContainsFunc(req.Exports, func(e Export) bool { return e.Type.image() }) {
 		o.entries = append(o.entries, client.ExportEntry{Type: client.ExporterImage, Attrs: map[string]string{
 			"name": joinNames(req), "push": "false", "oci-mediatypes": "true",
@@ -45,6 +46,7 @@ func (b *build) openOutputs() (*outputs, error) {
 			if entry.Attrs == nil {
 				entry.Attrs = map[string]string{}
 			}
+			entry.Attrs = req.compressed(entry.Attrs, b.codec)
 			if _, set := entry.Attrs["name"]; !set && len(req.Names) > 0 {
 				entry.Attrs["name"] = joinNames(req)
 			}

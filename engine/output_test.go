@@ -9,13 +9,16 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/distribution/reference"
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/client"
 )
 
 func opened(t *testing.T, out Outputs) *outputs {
 	t.Helper()
-	o, err := (&build{req: Request{Outputs: out}}).openOutputs()
+	way, err := out.codec(func(host string) bool { return host == "old.example" })
+	check(t, err)
+	o, err := (&build{req: Request{Outputs: out}, codec: way}).openOutputs()
 	check(t, err)
 	return o
 }
@@ -27,10 +30,18 @@ func TestEntriesOfOutputs(t *testing.T) {
 	image := func(push string, names ...string) client.ExportEntry {
 		e := client.ExportEntry{Type: "image", Attrs: map[string]string{"name": strings.Join(names, ","), "push": push, "oci-mediatypes": "true"}}
 		if push == "true" {
-			e.Attrs["push-by-digest"] = "true"
+			e.Attrs["push-by-digest"], e.Attrs["compression"] = "true", "zstd"
 		}
 		return e
 	}
+	with := func(e client.ExportEntry, attrs ...string) client.ExportEntry {
+		for i := 0; i < len(attrs); i += 2 {
+			e.Attrs[attrs[i]] = attrs[i+1]
+		}
+		return e
+	}
+	old, err := reference.ParseNormalizedNamed("old.example/a:1")
+	check(t, err)
 	for _, c := range []struct {
 		name string
 		out  Outputs
@@ -42,10 +53,19 @@ func TestEntriesOfOutputs(t *testing.T) {
 			[]client.ExportEntry{image("true", "reg.example/a", "reg.example/b/c")}},
 		{"a digest", Outputs{Digest: true, Names: f.names("a:1")}, []client.ExportEntry{image("false", "reg.example/a:1")}},
 		{"a digest of what is pushed", Outputs{Digest: true, Push: true, Names: f.names("a:1")}, []client.ExportEntry{image("true", "reg.example/a")}},
+		{"a registry that wants gzip", Outputs{Push: true, Names: []reference.NamedTagged{old.(reference.NamedTagged)}},
+			[]client.ExportEntry{with(image("true", "old.example/a"), "compression", "gzip")}},
+		{"gzip by name is for all layers", Outputs{Push: true, Names: f.names("a:1"), Compression: Compression{Name: "gzip", Level: 9}},
+			[]client.ExportEntry{with(image("true", "reg.example/a"), "compression", "gzip", "compression-level", "9", "force-compression", "true")}},
+		{"zstd by name is for new ones", Outputs{Push: true, Names: f.names("a:1"), Compression: Compression{Name: "zstd", Level: 3}},
+			[]client.ExportEntry{with(image("true", "reg.example/a"), "compression-level", "3")}},
+		{"an archive and a registry have the same layers", Outputs{Push: true, Names: f.names("a:1"), Exports: []Export{{Type: OCIExport, Dest: tar}}},
+			[]client.ExportEntry{with(image("true", "reg.example/a"), "compression", "gzip"),
+				{Type: "oci", Attrs: map[string]string{"name": "reg.example/a:1", "compression": "gzip"}}}},
 		{"an archive has the names", Outputs{Names: f.names("a:1", "b:2"), Exports: []Export{{Type: OCIExport, Dest: tar}}},
-			[]client.ExportEntry{{Type: "oci", Attrs: map[string]string{"name": "reg.example/a:1,reg.example/b:2"}}}},
+			[]client.ExportEntry{{Type: "oci", Attrs: map[string]string{"name": "reg.example/a:1,reg.example/b:2", "compression": "gzip"}}}},
 		{"or its own", Outputs{Names: f.names("a:1"), Exports: []Export{{Type: DockerExport, Dest: tar, Attrs: map[string]string{"name": "x"}}}},
-			[]client.ExportEntry{{Type: "docker", Attrs: map[string]string{"name": "x"}}}},
+			[]client.ExportEntry{{Type: "docker", Attrs: map[string]string{"name": "x", "compression": "gzip"}}}},
 		{"a tree has none", Outputs{Names: f.names("a:1"), Exports: []Export{{Type: TarExport, Dest: tar}}}, []client.ExportEntry{{Type: "tar"}}},
 		{"a digest beside a tree", Outputs{Digest: true, Exports: []Export{{Type: TarExport, Dest: tar}}},
 			[]client.ExportEntry{image("false", ""), {Type: "tar"}}},

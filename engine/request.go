@@ -42,6 +42,8 @@ type Outputs struct {
 	Push bool
 	// Exports are files and folders on this machine.
 	Exports []Export
+	// Compression is how new layers are compressed.
+	Compression Compression
 	// Digest asks for the image's digest even when nothing else needs the image to be made.
 	Digest bool
 	// EnvRepo is the repository (no tag, no digest) that environments are kept in and looked up, under the tag

@@ -36,6 +36,7 @@ type resolver struct {
 
 	mu    sync.Mutex
 	asked map[string]ResolvedImage
+	repos []string // that images were found in
 }
 
 func newResolver(e *Engine, pins Pins) *resolver {
@@ -57,9 +58,15 @@ func (r *resolver) resolve(ctx context.Context, ref string, p ocispecs.Platform)
 	if name != "" && !pinned && errors.Is(err, registry.ErrUnreachable) {
 		err = r.recall(err, name)
 	}
-	if err == nil && name != "" {
-		r.mu.Lock()
-		defer r.mu.Unlock()
+	if err != nil {
+		return img, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if named, perr := reference.ParseNormalizedNamed(ref); perr == nil && !slices.Contains(r.repos, named.Name()) {
+		r.repos = append(r.repos, named.Name())
+	}
+	if name != "" {
 		r.asked[name] = ResolvedImage{Name: name, Digest: img.Digest, Pinned: pinned}
 	}
 	return img, err

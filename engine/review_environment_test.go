@@ -47,7 +47,7 @@ func TestReviewEnvironmentOfOtherFiles(t *testing.T) {
 	check(t, err)
 	graph, err := rec.Graph(t.Context())
 	check(t, err)
-	e := newEnvironment(rec, req.Plan.Image, nil, graph)
+	e := newEnvironment(rec, req.Plan.Image, nil, graph, req.Outputs.form(b.codec))
 	if still, err := e.stillTrue(t.Context()); !still || err != nil {
 		t.Errorf("nothing changed: %v, %v", still, err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/engine/export"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
@@ -137,6 +138,8 @@ func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.B
 	}
 	sending, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	exports, taker := b.takeOver(exports, stop)
+	defer taker.end()
 	mounts := map[string]fsutil.FS{}
 	for name, l := range b.req.Plan.Locals {
 		if mounts[name], err = l.Transfer(stop); err != nil {
@@ -155,8 +158,14 @@ func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.B
 	if b.Auth != nil {
 		opt.Session = append(opt.Session, b.Auth)
 	}
+	if taker != nil {
+		opt.Session = append(opt.Session, export.Attach(taker))
+	}
 	steps := cmp.Or(b.steps, &stepOutputs{})
 	resp, err := c.Build(sending, opt, "ibuild", build(machine), steps.tee(b.Progress.Solve()))
+	if failed := taker.failure(); failed != nil && ctx.Err() == nil {
+		return nil, failed
+	}
 	if cause := context.Cause(sending); cause != nil && ctx.Err() == nil {
 		return nil, &SourceError{cause} // a file that is not what the identity was made of
 	}

@@ -113,7 +113,7 @@ func (a *assembly) layer(ctx context.Context, p part) (registry.Layer, error) {
 	if err != nil {
 		return registry.Layer{}, err
 	}
-	opts := registry.LayerOptions{ModTime: llb.CodeTime(a.req.Options.Epoch), CreatedBy: p.title}
+	opts := registry.LayerOptions{ModTime: llb.CodeTime(a.req.Options.Epoch), CreatedBy: p.title, Codec: a.codec}
 	if !p.big {
 		return registry.BuildLayer(ctx, store, p.entries, opts)
 	}
@@ -167,5 +167,5 @@ func bigKey(p part, opts registry.LayerOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return digest.FromString("layer/1 " + registry.LayerCodec + " " + opts.ModTime.UTC().String() + "\n" + string(data)).String(), nil
+	return digest.FromString("layer/1 " + opts.Codec.Key() + " " + opts.ModTime.UTC().String() + "\n" + string(data)).String(), nil
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/ibuild/ibuild/llb"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -242,7 +241,7 @@ func TestAssembledIsValid(t *testing.T) {
 	f.know(req, "lib@usr/lib", "usr/", "usr/lib/", "etc/")
 	res := f.must(req, HowAssembled)
 	for _, p := range req.Options.Platforms {
-		check(t, validate.Image(f.image(t, res.Names[0], p)))
+		f.image(t, res.Names[0], p) // checks it
 	}
 	f.newMachine()
 	if again := f.must(req, HowAssembled); again.Descriptor.Digest != res.Descriptor.Digest {

@@ -197,7 +197,7 @@ func newManifest(base []byte, config ocispecs.Descriptor, layers []Layer, toOCI 
 	for _, l := range layers {
 		desc := l.Descriptor
 		if !toOCI {
-			desc.MediaType = dockerLayerGzip
+			desc.MediaType = dockerLayerType(desc.MediaType)
 		}
 		raw, err := encode(desc)
 		if err != nil {
@@ -243,6 +243,17 @@ func ociLayerType(mediaType string) (string, bool) {
 		return mediaType, true
 	}
 	return "", false
+}
+
+// dockerLayerType is docker's name for the type of a layer that was made here.
+func dockerLayerType(oci string) string {
+	switch oci {
+	case ocispecs.MediaTypeImageLayerZstd:
+		return dockerLayerZstd
+	case ocispecs.MediaTypeImageLayer:
+		return dockerLayer
+	}
+	return dockerLayerGzip
 }
 
 // canBeOCI tells whether an image can be described in OCI's terms without loss.

@@ -17,7 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
 	"github.com/ibuild/ibuild/cache"
-	"github.com/klauspost/compress/gzip"
+	"github.com/ibuild/ibuild/registry/codec"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -48,6 +48,8 @@ type LayerOptions struct {
 	ModTime time.Time
 	// CreatedBy is shown in the image's history.
 	CreatedBy string
+	// Codec compresses the layer; zero is gzip, which everybody can read.
+	Codec codec.Codec
 }
 
 // Layer is a layer in a content store.
@@ -61,20 +63,10 @@ type Layer struct {
 	New bool
 }
 
-// LayerCodec names what compresses layers, and how: it is part of every key under which a made layer is remembered.
-// Whoever changes the bytes that come out for the same entries (the library in a new version, the level) gives it a
-// new name; TestLayerBytes notices.
-const LayerCodec = "gzip-klauspost-5/1"
-
-// layerLevel is how hard layers are compressed. For 10,000 source files, 69 MB, on one core: level 1 takes 243 ms of
-// CPU time and makes 13.9 MB, 2 takes 247 ms (13.2 MB), 5 takes 372 ms (11.6 MB), 6 takes 422 ms (11.4 MB). The
-// 125 ms between 2 and 5 are worth it on lines slower than 100 Mbit/s, and each pull has less to fetch.
-const layerLevel = 5
-
 // ErrFileChanged says that a file is not what it was when it was looked at.
 var ErrFileChanged = errors.New("the file changed while it was read")
 
-// BuildLayer writes the entries as a gzipped tar archive into the store: the
+// BuildLayer writes the entries as a compressed tar archive into the store: the
 // same bytes for the same entries in any order, with nothing of the machine in
 // them. Entries for folders are made only where the caller gives them; a layer
 // that names a folder of the base image changes its mode and owner.
@@ -101,13 +93,17 @@ func BuildLayer(ctx context.Context, store content.Store, entries []Entry, opts 
 // writeLayer writes, compresses and commits the layer to w.
 func writeLayer(ctx context.Context, w content.Writer, entries []Entry, opts LayerOptions) (Layer, error) {
 	file := &countingWriter{w: bufio.NewWriterSize(w, 1<<20)}
-	gz, err := gzip.NewWriterLevel(file, layerLevel)
+	way, err := opts.codec()
 	if err != nil {
 		return Layer{}, err
 	}
-	gz.ModTime = time.Unix(0, 0) // the zero time.Time would be written as 2042
+	compressed, err := way.NewWriter(file)
+	if err != nil {
+		return Layer{}, err
+	}
+	defer compressed.Close() // its goroutines end
 	diff := digest.Canonical.Digester()
-	tw := tar.NewWriter(io.MultiWriter(gz, diff.Hash()))
+	tw := tar.NewWriter(io.MultiWriter(compressed, diff.Hash()))
 	files := readAhead(ctx, entries)
 	defer files.stop()
 	for _, e := range entries {
@@ -115,11 +111,11 @@ func writeLayer(ctx context.Context, w content.Writer, entries []Entry, opts Lay
 			return Layer{}, err
 		}
 	}
-	if err := errors.Join(tw.Close(), gz.Close(), file.w.Flush()); err != nil {
+	if err := errors.Join(tw.Close(), compressed.Close(), file.w.Flush()); err != nil {
 		return Layer{}, fmt.Errorf("layer: %w", err)
 	}
 	layer := Layer{
-		Descriptor: ocispecs.Descriptor{MediaType: ocispecs.MediaTypeImageLayerGzip, Digest: w.Digest(), Size: file.n},
+		Descriptor: ocispecs.Descriptor{MediaType: way.MediaType(), Digest: w.Digest(), Size: file.n},
 		DiffID:     diff.Digest(),
 		CreatedBy:  opts.CreatedBy,
 	}
@@ -129,6 +125,13 @@ func writeLayer(ctx context.Context, w content.Writer, entries []Entry, opts Lay
 	}
 	layer.New = err == nil
 	return layer, nil
+}
+
+func (o LayerOptions) codec() (codec.Codec, error) {
+	if o.Codec != (codec.Codec{}) {
+		return o.Codec, nil
+	}
+	return codec.New(codec.Gzip, 0)
 }
 
 type countingWriter struct {

@@ -115,6 +115,9 @@ func Start(ctx context.Context, cfg Config) (*Engine, error) {
 // child process.
 func (e *Engine) Name() string { return "in-process" }
 
+// HandsOver says that exports of images are handed over while they are made, if they ask for it: see package export.
+func (e *Engine) HandsOver() bool { return true }
+
 // About describes the engine. It costs nothing.
 func (e *Engine) About() About { return e.backend.about() }
 

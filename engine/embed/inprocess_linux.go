@@ -60,6 +60,9 @@ func stateDir(root, snapshotter string, rootless bool) string {
 
 func (s settings) executorDir() string { return filepath.Join(s.dir, "executor") }
 
+// contentDir has the layers as they are in registries.
+func (s settings) contentDir() string { return filepath.Join(s.dir, "content") }
+
 // tempDir is for BuildKit's temporary files and mounts.
 func (s settings) tempDir() string { return filepath.Join(s.root, "tmp") }
 

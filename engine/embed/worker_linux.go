@@ -48,7 +48,8 @@ const networkMode = "host"
 // database and the snapshotter, which therefore stay open and locked until the
 // process ends, and it links CNI and a proxy that nothing here uses.
 type localWorker struct {
-	worker *base.Worker
+	worker *handingWorker
+	watch  *layerWatch
 	open   []io.Closer // in the order of opening
 }
 
@@ -64,7 +65,7 @@ func (w *localWorker) close() error {
 
 // newLocalWorker opens the worker's stores below s.dir.
 func newLocalWorker(ctx context.Context, s settings, act *activity) (_ *localWorker, err error) {
-	w := &localWorker{}
+	w := &localWorker{watch: newLayerWatch()}
 	defer func() {
 		if err != nil {
 			_ = w.close()
@@ -85,9 +86,11 @@ func newLocalWorker(ctx context.Context, s settings, act *activity) (_ *localWor
 	opt.RegistryHosts = resolver.NewRegistryConfig(s.registries)
 	opt.GCPolicy = gcPolicy(s.dir, s.maxSize)
 	opt.BuildkitVersion = buildkitVersion()
-	if w.worker, err = base.NewWorker(ctx, opt); err != nil {
+	inner, err := base.NewWorker(ctx, opt)
+	if err != nil {
 		return nil, fmt.Errorf("start the worker: %w", err)
 	}
+	w.worker = &handingWorker{Worker: inner, watch: w.watch, blobs: filepath.Join(s.contentDir(), "blobs")}
 	return w, nil
 }
 
@@ -101,7 +104,7 @@ func (w *localWorker) openStores(s settings) (opt base.WorkerOpt, err error) {
 		return opt, fmt.Errorf("open the snapshotter %s: %w", s.snapshotter.name, err)
 	}
 	w.open = append(w.open, sn)
-	blobs, err := local.NewStore(filepath.Join(s.dir, "content"))
+	blobs, err := local.NewStore(s.contentDir())
 	if err != nil {
 		return opt, fmt.Errorf("open the content store: %w", err)
 	}
@@ -111,7 +114,7 @@ func (w *localWorker) openStores(s settings) (opt base.WorkerOpt, err error) {
 		return opt, fmt.Errorf("open containerdmeta.db: %w", err)
 	}
 	w.open = append(w.open, db)
-	mdb := ctdmetadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{s.snapshotter.name: sn})
+	mdb := ctdmetadata.NewDB(db, pathStore{blobs, s.contentDir()}, map[string]snapshots.Snapshotter{s.snapshotter.name: sn})
 	if err := mdb.Init(context.Background()); err != nil {
 		return opt, fmt.Errorf("read containerdmeta.db: %w", err)
 	}
@@ -120,7 +123,7 @@ func (w *localWorker) openStores(s settings) (opt base.WorkerOpt, err error) {
 	if err != nil {
 		return opt, fmt.Errorf("open metadata_v2.db: %w", err)
 	}
-	store := containerdsnapshot.NewContentStore(mdb.ContentStore(), storeNamespace)
+	store := containerdsnapshot.NewContentStore(watchedStore{mdb.ContentStore(), w.watch}, storeNamespace)
 	return base.WorkerOpt{
 		Root:           s.dir,
 		Snapshotter:    containerdsnapshot.NewSnapshotter(s.snapshotter.name, mdb.Snapshotter(s.snapshotter.name), storeNamespace, nil),

@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/klauspost/pgzip"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -94,7 +95,7 @@ func (c Codec) NewWriter(w io.Writer) (io.WriteCloser, error) {
 		if err != nil {
 			return nil, err
 		}
-		// No time, no name: the header is the same for everybody.
+		gz.ModTime = time.Unix(0, 0) // the zero time.Time would be written as 2042
 		return gz, gz.SetConcurrency(1<<20, 2*parts())
 	}
 	return plain{w}, nil
