@@ -13,7 +13,9 @@ import (
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/llb"
+	"github.com/ibuild/ibuild/registry/codec"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/moby/buildkit/util/suggest"
 	"github.com/urfave/cli/v2"
 )
 
@@ -42,6 +44,8 @@ func buildFlags() []cli.Flag {
 		tagFlag(),
 		&cli.BoolFlag{Name: "push", Usage: "push to the registries of the names"},
 		&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "`OUTPUT`, several are allowed: type=oci|docker|tar,dest=FILE (- is standard output), type=local,dest=FOLDER, or a folder"},
+		&cli.StringFlag{Name: "compression", Usage: "how new layers are compressed: `NAME` is zstd, gzip or uncompressed. By default zstd, and gzip in archives and for registries known to need it. gzip and uncompressed change the base's layers, too, where they are others; docker before 23.0 and containerd before 1.5 cannot read zstd", EnvVars: []string{"IBUILD_COMPRESSION"}},
+		&cli.IntFlag{Name: "compression-level", Usage: "`LEVEL`: zstd 1 to 22 (1 by default), gzip 1 to 9 (5 by default)"},
 		&cli.StringFlag{Name: "metadata-file", Usage: "write digests and names as JSON, with buildx's keys, to `FILE`"},
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id, the digest of its config or index, to `FILE`"},
 		progressFlag(),
@@ -176,6 +180,9 @@ func (o *order) readOutputs(c *cli.Context) error {
 	if err := readEnvRepo(c, out); err != nil {
 		return err
 	}
+	if err := readCompression(c, out); err != nil {
+		return err
+	}
 	out.Digest = c.String("iidfile") != "" || c.String("metadata-file") != ""
 	if out.Push && len(out.Names)+len(out.ByIdentity) == 0 {
 		return &usage{msg: "--push needs a name", hint: "add -t REGISTRY/NAME[:TAG]"}
@@ -189,6 +196,23 @@ func (o *order) readOutputs(c *cli.Context) error {
 	}
 	if !out.Push && len(exports) == 0 && o.builderName() != "noop" {
 		say(o.progress, "note: no output was asked for; the result stays in the builder's cache. Add --push or -o type=oci,dest=FILE")
+	}
+	return nil
+}
+
+// readCompression reads how layers are compressed.
+func readCompression(c *cli.Context, out *engine.Outputs) error {
+	out.Compression = engine.Compression{Name: c.String("compression"), Level: c.Int("compression-level")}
+	name := first(out.Compression.Name, codec.Zstd)
+	if _, err := codec.New(name, out.Compression.Level); err != nil {
+		hint := "the names are " + strings.Join(codec.Names(), ", ")
+		if match, ok := suggest.Search(name, codec.Names(), false); ok {
+			hint = "did you mean " + match + "?"
+		}
+		return &usage{msg: "--compression: " + err.Error(), hint: hint}
+	}
+	if out.Compression.Level != 0 && out.Compression.Name == "" {
+		return &usage{msg: "--compression-level needs --compression", hint: "levels mean something else for each: add --compression zstd or gzip"}
 	}
 	return nil
 }

@@ -304,7 +304,11 @@ func checkExport(s string, e engine.Export, hint string) (engine.Export, error) 
 	if e.Type == "registry" || e.Type == "image" && e.Attrs["push"] == "true" {
 		for k := range e.Attrs {
 			if k != "push" {
-				return e, &usage{msg: fmt.Sprintf("-o %s: %q is not supported for a push", s, k), hint: "name the image with -t"}
+				hint := "name the image with -t"
+				if strings.HasPrefix(k, "compression") {
+					hint = "take --compression and --compression-level"
+				}
+				return e, &usage{msg: fmt.Sprintf("-o %s: %q is not supported for a push", s, k), hint: hint}
 			}
 		}
 		return e, nil
