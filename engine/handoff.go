@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,10 +17,35 @@ import (
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/engine/export"
 	"github.com/ibuild/ibuild/registry"
+	"github.com/ibuild/ibuild/registry/codec"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
+
+// limited is a Builder that may not know a way to compress.
+type limited interface{ Compresses(name string) bool }
+
+// withoutZstd asks a builder that does not know zstd for gzip, which all know.
+func (b *build) withoutZstd(exports []client.ExportEntry) []client.ExportEntry {
+	l, ok := b.builder.(limited)
+	if !ok || l.Compresses(codec.Zstd) {
+		return exports
+	}
+	key := string(exptypes.OptKeyLayerCompression)
+	for i, e := range exports {
+		if e.Attrs[key] != codec.Zstd {
+			continue
+		}
+		b.Progress.Known("the builder does not know zstd: layers are compressed with gzip")
+		exports = slices.Clone(exports)
+		exports[i].Attrs = maps.Clone(e.Attrs)
+		exports[i].Attrs[key] = codec.Gzip
+		delete(exports[i].Attrs, string(exptypes.OptKeyCompressionLevel)) // it means something else
+	}
+	return exports
+}
 
 // handsOver is a Builder whose exporter of images can hand them over while they are made (see package export).
 type handsOver interface{ HandsOver() bool }

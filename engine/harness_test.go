@@ -52,6 +52,7 @@ type server struct {
 	log    []string
 	hook   func(r *http.Request) // runs before each request
 	denied string                // path prefix that nobody may read, "" for none
+	closed bool                  // nobody may do anything
 }
 
 func newServer(t *testing.T) *server {
@@ -61,10 +62,14 @@ func newServer(t *testing.T) *server {
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.log = append(s.log, r.Method+" "+r.URL.Path)
-		hook, denied := s.hook, s.denied
+		hook, denied, closed := s.hook, s.denied, s.closed
 		s.mu.Unlock()
 		if hook != nil {
 			hook(r)
+		}
+		if closed {
+			w.WriteHeader(http.StatusForbidden)
+			return
 		}
 		if denied != "" && strings.HasPrefix(r.URL.Path, denied) && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			w.WriteHeader(http.StatusForbidden)

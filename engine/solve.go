@@ -138,7 +138,7 @@ func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.B
 	}
 	sending, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	exports, taker := b.takeOver(exports, stop)
+	exports, taker := b.takeOver(b.withoutZstd(exports), stop)
 	defer taker.end()
 	mounts := map[string]fsutil.FS{}
 	for name, l := range b.req.Plan.Locals {

@@ -84,7 +84,7 @@ type (
 	ingestPath struct{ path string }
 )
 
-// pathStore is containerd's content store on disk, which tells where it writes. TestIngestPath holds it to that.
+// pathStore is containerd's content store on disk, which tells where it writes. TestEngineHandsOver holds it to that.
 type pathStore struct {
 	content.Store
 	root string

@@ -98,6 +98,10 @@ func (b *Builder) Name() string { return b.target.addr }
 // About describes the daemon. It costs nothing.
 func (b *Builder) About() About { return b.about }
 
+// Compresses says whether the daemon knows a way to compress layers. All know gzip; zstd came with BuildKit v0.10, and
+// what says its version is v0.11 or newer.
+func (b *Builder) Compresses(name string) bool { return name != "zstd" || b.about.BuildKit != "" }
+
 // Platforms lists what the daemon's first worker runs, the native one first.
 func (b *Builder) Platforms(context.Context) ([]ocispecs.Platform, error) {
 	return b.about.Workers[0].Platforms, nil
