@@ -84,12 +84,25 @@ type receiver struct {
 
 	mu      sync.Mutex
 	traffic *registry.Traffic
+	ended   bool
 	err     error // the first one of pushing
+}
+
+// begin says whether a push may begin; who begins one says when it is done.
+func (r *receiver) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.pushes.Add(1)
+	}
+	return !r.ended
 }
 
 // Made pushes layers while others are compressed.
 func (r *receiver) Made(ctx context.Context, made export.Made) {
-	r.pushes.Add(1)
+	if !r.begin() {
+		return
+	}
 	defer r.pushes.Done()
 	up := registry.Upload{Repository: r.repos[0], Traffic: r.watched()}
 	for _, desc := range made.Layers {
@@ -102,7 +115,9 @@ func (r *receiver) Made(ctx context.Context, made export.Made) {
 
 // Layer pushes a layer while it grows.
 func (r *receiver) Layer(ctx context.Context, l *export.Layer) {
-	r.pushes.Add(1)
+	if !r.begin() {
+		return
+	}
 	defer r.pushes.Done()
 	_, err := r.build.Registry.PushGrowing(ctx, r.repos[0], l, r.watched())
 	r.mayDeny(ctx, err)
@@ -180,12 +195,18 @@ func (r *receiver) watched() *registry.Traffic {
 	return r.traffic
 }
 
-// end waits until all is shown. It does nothing for nil.
+// end waits for what is still on its way, as the session of the build has ended, and until all is shown. It does
+// nothing for nil.
 func (r *receiver) end() {
-	if r != nil {
-		close(r.over)
-		r.shown.Wait()
+	if r == nil {
+		return
 	}
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.pushes.Wait()
+	close(r.over)
+	r.shown.Wait()
 }
 
 // upload lists all that makes up the image. What is not among the engine's blobs is in a repository of a base image.
