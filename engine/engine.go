@@ -278,7 +278,7 @@ func (b *build) identity(g *llb.Graph) digest.Digest {
 
 // wantsGzip says that a registry, or who pulls from it, is known not to take zstd.
 func (e *Engine) wantsGzip(host string) bool {
-	return host == ""
+	return e.Registry.Profile(host).Compression == codec.Gzip
 }
 
 // platform is what the builder builds for by itself. Where that is not known yet it is asked and remembered.
