@@ -1,26 +1,28 @@
 package registry
 
 import (
+	"archive/tar"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images/archive"
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ArchiveFormat is a way to write an image into one file.
+// ArchiveFormat is a way to write images into one file.
 type ArchiveFormat string
 
 // The formats of archives.
 const (
 	// ArchiveOCI is a tar archive of an OCI image layout.
 	ArchiveOCI ArchiveFormat = "oci"
-	// ArchiveDocker is what docker save writes and docker load reads. It has one
-	// image for one platform.
+	// ArchiveDocker is what docker save writes and docker load reads. Its images
+	// are for one platform each.
 	ArchiveDocker ArchiveFormat = "docker"
 )
 
@@ -33,103 +35,241 @@ type Archive struct {
 	Names []string
 }
 
-// WriteArchive writes an image from a content store: the same bytes for the same
-// image and names. Blobs are verified as they are written. On an error, what was
-// written is no archive, and for the caller to remove.
-func WriteArchive(ctx context.Context, w io.Writer, store content.InfoReaderProvider, a Archive) error {
-	names := make([]string, len(a.Names))
-	for i, n := range a.Names {
-		p, err := parseRef(n)
-		if err != nil {
-			return err
-		}
-		if p.tag == "" {
-			return fmt.Errorf("%s: an image in an archive has a tag for its name, not a digest", n)
-		}
-		names[i] = p.text
-	}
-	// The exporter leaves out, without an error, a root that is not there.
-	doc, err := readRoot(ctx, store, a.Root)
+// WriteArchive writes an image from a content store, see [WriteImages].
+func WriteArchive(ctx context.Context, w io.Writer, store content.Provider, a Archive) error {
+	parcel, err := Pack(ctx, FromStore(store, a.Root), nil)
 	if err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
-	var opts []archive.ExportOpt
-	root := a.Root
-	switch a.Format {
-	case ArchiveOCI:
-		opts = append(opts, archive.WithAllPlatforms(), archive.WithSkipDockerManifest())
-	case ArchiveDocker:
-		if root, err = singleImage(root, doc); err != nil {
+	return WriteImages(ctx, w, a.Format, []Delivery{{Parcel: parcel, Names: a.Names}}, nil)
+}
+
+// Delivery is an image with the names that it gets in an archive or layout.
+type Delivery struct {
+	*Parcel
+	// Names are references, such as team/app:1.0, or tags of one word that a layout alone understands.
+	Names []string
+}
+
+// WriteImages writes images into one archive: the same bytes for the same images and names. Blobs are verified as they
+// are written, one after the other, and a blob of several images is there once. On an error, what was written is no
+// archive, and for the caller to remove.
+func WriteImages(ctx context.Context, w io.Writer, format ArchiveFormat, list []Delivery, t *Traffic) error {
+	a := &archiveWriter{tar: tar.NewWriter(w), blobs: map[digest.Digest]Blob{}, traffic: t}
+	for _, d := range list {
+		if err := a.add(format, d); err != nil {
 			return err
 		}
-	default:
-		return fmt.Errorf("unknown archive format %q", a.Format)
 	}
-	root = ocispecs.Descriptor{MediaType: root.MediaType, Digest: root.Digest, Size: root.Size, Annotations: root.Annotations}
-	opts = append(opts, archive.WithManifest(root, names...))
-
-	out := &stickyWriter{w: w}
-	if err := archive.Export(ctx, unlabelled{store}, out, opts...); err != nil {
+	if err := a.write(ctx, format); err != nil {
 		return fmt.Errorf("archive: %w", err)
-	}
-	if out.err != nil {
-		return fmt.Errorf("archive: %w", out.err)
 	}
 	return nil
 }
 
-// readRoot reads the image manifest or index that is to be archived.
-func readRoot(ctx context.Context, store content.Provider, root ocispecs.Descriptor) (document, error) {
-	lim := defaultLimits()
-	if root.Size > lim.manifest {
-		return document{}, badAnswer("a manifest of %d bytes, more than the limit of %d", root.Size, lim.manifest)
-	}
-	data, err := content.ReadBlob(ctx, store, root)
-	if err != nil {
-		return document{}, err
-	}
-	return decodeDocument(data, lim)
+// ArchiveError says that an image does not go into an archive of some format.
+type ArchiveError struct {
+	Msg  string
+	Hint string // what to do, in one line
 }
 
-// singleImage returns the one image behind root.
-func singleImage(root ocispecs.Descriptor, doc document) (ocispecs.Descriptor, error) {
-	if doc.image != nil {
-		return root, nil
+// Error has the hint in it, for those who show no hints.
+func (e *ArchiveError) Error() string { return e.Msg + ": " + e.Hint }
+
+// archiveWriter collects what goes into an archive, and writes it.
+type archiveWriter struct {
+	tar     *tar.Writer
+	blobs   map[digest.Digest]Blob
+	index   layoutIndex
+	docker  []dockerImage
+	traffic *Traffic
+}
+
+func (a *archiveWriter) add(format ArchiveFormat, d Delivery) error {
+	switch format {
+	case ArchiveOCI:
+		for _, b := range d.Blobs {
+			a.blobs[b.Digest] = b
+		}
+		for _, m := range d.Manifests {
+			a.blobs[m.Digest] = m.Blob()
+		}
+		return a.index.add(d.Root(), d.Names)
+	case ArchiveDocker:
+		return a.addDocker(d)
 	}
-	var found []ocispecs.Descriptor
-	for _, e := range doc.index {
-		if IsManifest(e.MediaType) && (e.Platform == nil || !isAttestation(&e)) {
-			found = append(found, e)
+	return fmt.Errorf("unknown archive format %q", format)
+}
+
+// addDocker adds the one image of a delivery, in the form that docker has read since its version 1.10. What newer ones
+// and other programs read is beside it.
+func (a *archiveWriter) addDocker(d Delivery) error {
+	switch {
+	case len(d.images) != 1:
+		return &ArchiveError{fmt.Sprintf("a docker archive has room for one platform, and this image has %d", len(d.images)),
+			"choose one with --platform, or write an OCI archive"}
+	case len(d.Elsewhere) > 0:
+		return &ArchiveError{"a docker archive has all layers in it, and this image has some that are no registry's to keep", "write an OCI archive"}
+	}
+	img := d.images[0]
+	entry := dockerImage{Config: blobPath(img.manifest.Config.Digest), RepoTags: []string{}, Layers: []string{}}
+	for _, n := range d.Names {
+		named, err := reference.ParseNormalizedNamed(n)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+		entry.RepoTags = append(entry.RepoTags, reference.FamiliarString(reference.TagNameOnly(named)))
+	}
+	needed := map[digest.Digest]bool{img.manifest.Config.Digest: true}
+	for _, l := range img.manifest.Layers {
+		needed[l.Digest] = true
+		entry.Layers = append(entry.Layers, blobPath(l.Digest))
+	}
+	for _, b := range d.Blobs {
+		if needed[b.Digest] {
+			a.blobs[b.Digest] = b
 		}
 	}
-	if len(found) != 1 {
-		return root, errors.New("a docker archive has room for one platform: choose one with --platform, or write type=oci")
+	a.blobs[img.Digest] = img.Blob()
+	a.docker = append(a.docker, entry)
+	return a.index.add(img.Descriptor, d.Names)
+}
+
+// write writes everything in the order of names.
+func (a *archiveWriter) write(ctx context.Context, format ArchiveFormat) error {
+	a.traffic.change(func(s *Transferred) {
+		for _, b := range a.blobs {
+			s.Total += b.Size
+		}
+	})
+	folders := map[string]bool{ocispecs.ImageBlobsDir: true}
+	for d := range a.blobs {
+		folders[ocispecs.ImageBlobsDir+"/"+d.Algorithm().String()] = true
 	}
-	return found[0], nil
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		if err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755}); err != nil {
+			return err
+		}
+	}
+	if err := a.writeBlobs(ctx); err != nil {
+		return err
+	}
+	index, err := a.index.encode(nil)
+	if err != nil {
+		return err
+	}
+	if err := a.writeFile(ocispecs.ImageIndexFile, index); err != nil {
+		return err
+	}
+	if format == ArchiveDocker {
+		list, err := encode(a.docker)
+		if err != nil {
+			return err
+		}
+		if err := a.writeFile(dockerIndexFile, list); err != nil {
+			return err
+		}
+	}
+	if err := a.writeFile(ocispecs.ImageLayoutFile, []byte(layoutFileText)); err != nil {
+		return err
+	}
+	return a.tar.Close()
 }
 
-// unlabelled hides the labels of a store's blobs: the exporter would copy those
-// that say where a blob was pulled from into the archive.
-type unlabelled struct{ content.InfoReaderProvider }
-
-// Info is the store's, without labels.
-func (u unlabelled) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
-	info, err := u.InfoReaderProvider.Info(ctx, d)
-	info.Labels = nil
-	return info, err
+func (a *archiveWriter) writeFile(name string, data []byte) error {
+	if err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(data))}); err != nil {
+		return err
+	}
+	_, err := a.tar.Write(data)
+	return err
 }
 
-// stickyWriter remembers a failed write: the exporter does not look at the error
-// of writing the archive's end.
-type stickyWriter struct {
-	w   io.Writer
-	err error
+// openAhead is how many blobs are opened before they are written: whoever waits for one layer need not wait for the
+// answer about the next one.
+const openAhead = 3
+
+// openedBlob is a blob, or why it could not be opened.
+type openedBlob struct {
+	desc ocispecs.Descriptor
+	rc   io.ReadCloser
+	err  error
 }
 
-func (s *stickyWriter) Write(p []byte) (int, error) {
+// writeBlobs writes all blobs in the order of their digests.
+func (a *archiveWriter) writeBlobs(ctx context.Context) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	queue := make(chan openedBlob, openAhead)
+	go a.openBlobs(ctx, queue)
+	defer func() {
+		cancel()
+		for b := range queue { // what was opened in vain
+			if b.err == nil {
+				_ = b.rc.Close()
+			}
+		}
+	}()
+	for b := range queue {
+		if b.err != nil {
+			return b.err
+		}
+		if err := a.writeBlob(ctx, b); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// openBlobs opens one blob after the other until the context is done.
+func (a *archiveWriter) openBlobs(ctx context.Context, queue chan<- openedBlob) {
+	defer close(queue)
+	for _, d := range slices.Sorted(maps.Keys(a.blobs)) {
+		b := openedBlob{desc: a.blobs[d].Descriptor}
+		b.rc, b.err = a.blobs[d].Open(0)
+		select {
+		case queue <- b:
+		case <-ctx.Done():
+			if b.err == nil {
+				_ = b.rc.Close()
+			}
+			return
+		}
+	}
+}
+
+func (a *archiveWriter) writeBlob(ctx context.Context, b openedBlob) error {
+	defer b.rc.Close()
+	if err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: blobPath(b.desc.Digest), Mode: 0o444, Size: b.desc.Size}); err != nil {
+		return err
+	}
+	return copyBlob(ctx, a.tar, b.rc, b.desc, a.traffic)
+}
+
+// copyBlob copies a blob, and counts it. The reader of a source checks what it delivers.
+func copyBlob(ctx context.Context, w io.Writer, rc io.ReadCloser, desc ocispecs.Descriptor, t *Traffic) error {
+	settled := &settling{w: w, traffic: t}
+	n, err := io.CopyBuffer(settled, struct{ io.Reader }{&contextReader{ctx, rc}}, make([]byte, 256<<10))
+	if err == nil && n != desc.Size {
+		err = badAnswer("blob %s has only %d of its %d bytes", desc.Digest, n, desc.Size)
+	}
+	if err == nil {
+		t.change(func(s *Transferred) { s.Moved.add(desc.Size) })
+	}
+	return err
+}
+
+// settling counts what arrives.
+type settling struct {
+	w       io.Writer
+	traffic *Traffic
+}
+
+func (s *settling) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)
-	if err != nil && s.err == nil {
-		s.err = err
-	}
+	s.traffic.change(func(t *Transferred) { t.Settled += int64(n) })
 	return n, err
+}
+
+// blobPath is where a layout has a blob.
+func blobPath(d digest.Digest) string {
+	return ocispecs.ImageBlobsDir + "/" + d.Algorithm().String() + "/" + d.Encoded()
 }

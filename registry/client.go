@@ -22,6 +22,8 @@ type Options struct {
 	// TokenHosts adds, by registry, hosts of token servers that may be given the
 	// registry's credentials. Those under the registry's own domain always may.
 	TokenHosts map[string][]string
+	// Profiles change what is known of how hosts take uploads, by host[:port] as in references.
+	Profiles map[string]ProfileChange
 	// Keychain finds credentials; nil means docker's and podman's files and
 	// credential helpers.
 	Keychain Keychain
@@ -40,6 +42,7 @@ type Client struct {
 	opts   Options
 	limits limits
 	retry  retryPolicy
+	pull   pullPolicy
 
 	mu        sync.Mutex
 	endpoints map[endpointKey]*endpoint
@@ -58,6 +61,13 @@ type endpoint struct {
 	puller    *remote.Puller
 	pusher    *remote.Pusher
 	writers   sync.Map // of repoWriters, by the repository's path
+	gate      *gate    // that all uploads pass
+
+	// What was found out of how it takes uploads.
+	chunk        atomic.Int64 // the size of requests that it takes, in bytes; 0: it has refused none
+	unstreamable atomic.Bool  // it wants the length of each request
+	unmountable  sync.Map     // repositories, by path, from which it mounts nothing
+	readers      sync.Map     // of *asked[*http.Client], by the repository's path
 
 	hasCredentials atomic.Bool            // some were found for this host
 	refusedRealm   atomic.Pointer[string] // a token server that got none of them
@@ -77,6 +87,7 @@ func New(opts Options) *Client {
 		opts:      opts,
 		limits:    defaultLimits(),
 		retry:     defaultRetryPolicy(),
+		pull:      defaultPullPolicy(),
 		endpoints: map[endpointKey]*endpoint{},
 	}
 }
@@ -129,13 +140,14 @@ func (c *Client) newEndpoint(host, namespace string) (*endpoint, error) {
 		return nil, &Error{Kind: ErrDenied, Host: host, Ref: host, Msg: "its TLS settings cannot be used: " + printable(err.Error()),
 			Hint: "check ca and keypair for this host in the registry settings"}
 	}
-	e := &endpoint{host: host, registry: reg, namespace: namespace}
+	profile := c.Profile(host)
+	e := &endpoint{host: host, registry: reg, namespace: namespace, gate: newGate(profile.Parallel)}
 	rt := &hostTransport{
 		endpoint:   e,
 		schemes:    schemes,
 		tokenHosts: c.opts.TokenHosts[host],
 		limits:     c.limits,
-		inner:      c.retrying(e, newHTTPTransport(tlsConfig)),
+		inner:      c.retrying(e, newHTTPTransport(tlsConfig, profile.Answer)),
 	}
 	rt.foreign = rt.inner
 	if c.opts.Cache != nil {
@@ -145,14 +157,14 @@ func (c *Client) newEndpoint(host, namespace string) (*endpoint, error) {
 		// Who the user is, is only this host's business.
 		anonymous := tlsConfig.Clone()
 		anonymous.Certificates = nil
-		rt.foreign = c.retrying(e, newHTTPTransport(anonymous))
+		rt.foreign = c.retrying(e, newHTTPTransport(anonymous, profile.Answer))
 	}
 	e.transport = rt
 	return e, c.connect(e, rt)
 }
 
 func (c *Client) retrying(e *endpoint, inner http.RoundTripper) http.RoundTripper {
-	return &retryTransport{policy: c.retry, mirror: e.namespace != "", log: c.logf, inner: inner}
+	return &retryTransport{policy: c.retry, mirror: e.namespace != "", log: c.logf, slow: e.gate.slowDown, inner: inner}
 }
 
 // connect gives the endpoint its puller and pusher. ggcr retries nothing but
@@ -162,7 +174,7 @@ func (c *Client) connect(e *endpoint, rt http.RoundTripper) (err error) {
 		remote.WithTransport(rt),
 		remote.WithAuthFromKeychain(endpointKeychain{inner: c.opts.Keychain, endpoint: e, log: c.logf}),
 		remote.WithRetryBackoff(remote.Backoff{Duration: c.retry.base, Factor: 3, Jitter: 0.1, Steps: c.retry.attempts}),
-		remote.WithRetryPredicate(isInterruptedUpload),
+		remote.WithRetryPredicate(isCutPut),
 		remote.WithRetryStatusCodes(),
 		remote.WithUserAgent(c.opts.UserAgent),
 	}

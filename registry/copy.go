@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // Copy brings an image or index, with all that it names, from one repository into another: blobs are mounted
@@ -17,44 +16,11 @@ func (c *Client) Copy(ctx context.Context, from, to string, desc ocispecs.Descri
 	if err != nil {
 		return err
 	}
-	data, err := c.manifest(ctx, p.pinned(desc.Digest))
-	if err != nil {
-		return err
-	}
-	doc, err := decodeDocument(data, c.limits)
+	parcel, err := Pack(ctx, &repositoryImage{client: c, name: p.pinned(desc.Digest).text, repo: p.name, root: desc, traffic: t}, nil)
 	if err != nil {
 		return c.blame(p, err)
 	}
-	for _, e := range doc.index {
-		data, entry, err := c.entry(ctx, p, e)
-		if err != nil {
-			return c.blame(p, err)
-		}
-		if err := c.copyImage(ctx, from, to, Content{Descriptor: e, Bytes: data}, entry.image, t); err != nil {
-			return err
-		}
-	}
-	root := Content{Descriptor: desc, Bytes: data}
-	root.MediaType, root.Size = doc.mediaType, int64(len(data))
-	if doc.image != nil {
-		return c.copyImage(ctx, from, to, root, doc.image, t)
-	}
-	return c.PutManifest(ctx, to, root.Descriptor, root.Bytes)
-}
-
-func (c *Client) copyImage(ctx context.Context, from, to string, m Content, image *ocispecs.Manifest, t *Traffic) error {
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelUploads)
-	for _, d := range append([]ocispecs.Descriptor{image.Config}, image.Layers...) {
-		if isForeign(d) {
-			continue
-		}
-		group.Go(func() error { return c.PushBlob(gctx, to, Blob{Descriptor: d, From: from}, t) })
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return c.PutManifest(ctx, to, m.Descriptor, m.Bytes)
+	return c.Push(ctx, Upload{Repository: to, Blobs: parcel.Blobs, Manifests: parcel.Manifests, Traffic: t})
 }
 
 // Layers returns the image's layers as blobs to push to another repository than from, where they are.

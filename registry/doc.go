@@ -4,8 +4,8 @@
 // What lives here: resolving references to images (with mirrors, and with
 // manifests and configs kept in the cache by digest), asking whether something
 // is there, pushing what ibuild makes itself, making layers and images out of
-// files and a base image without a builder, writing OCI and docker archives,
-// and credentials.
+// files and a base image without a builder, copying images between registries,
+// OCI layouts and archives of OCI and docker, and credentials.
 //
 // What does not: deciding what is built or pushed, BuildKit's own pushes and
 // pulls, and running anything.
@@ -23,12 +23,18 @@
 //
 //	client.go     Client, one endpoint (with its own transport) per host
 //	reference.go  names; mirrors and the host itself, in order
-//	fetch.go      HEAD and GET of manifests, blobs: cache first, then endpoints
+//	fetch.go      HEAD and GET of manifests: cache first, then endpoints
+//	download.go   blobs, which go on after a cut; verified.go  what they have to be
 //	resolve.go    reference + platform -> Image
 //	manifest.go   decoding what came from the network, with limits
-//	push.go       blobs, manifests, then tags; upload.go  the requests that this takes
+//	push.go       blobs, manifests, then tags; upload.go  the requests that this takes, for one repository
+//	upload_blob.go  one blob: what to do next, and after a failure; growing.go  one that is still being made
+//	session.go    the requests of one upload; upload_body.go  what they send; upload_gate.go  how much at a time
+//	profile.go    what is known of hosts; tokens.go  how long a token is good; traffic.go  what is counted
 //	transport.go  scheme, credential guard, limits; retry.go; tls.go
-//	artifact.go   documents beside images, in their index; copy.go  images from one repository to another
-//	layer.go, assemble.go, config.go, archive.go  making images
+//	source.go     an image somewhere; layout.go, dockerarchive.go  in a folder or archive, which is not trusted
+//	parcel.go     all or a part of it, ready to go: by push.go, copy.go, layoutwrite.go, archive.go
+//	artifact.go   documents beside images, in their index
+//	layer.go, assemble.go, config.go  making images
 //	errors.go     what callers branch on
 package registry

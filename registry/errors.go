@@ -40,7 +40,8 @@ type Error struct {
 	Msg  string // what happened, in one line
 	Hint string // what to do, in one line; may be empty
 
-	cause error // a well-known error without secrets, or nil
+	cause   error  // a well-known error without secrets, or nil
+	missing string // what was said of blobs that a manifest names and the repository does not have, or empty
 }
 
 // Error returns what happened and where, without the hint.
@@ -77,6 +78,10 @@ func classify(e *endpoint, ref string, err error) error {
 		}
 		return &out
 	}
+	var local localError
+	if errors.As(err, &local) {
+		return local.error
+	}
 	out := &Error{Host: e.host, Ref: ref, cause: safeCause(err)}
 	var answered *transport.Error
 	if errors.As(err, &answered) {
@@ -94,6 +99,7 @@ func describeStatus(out *Error, e *endpoint, answered *transport.Error) {
 	if d := diagnostics(answered); d != "" {
 		out.Msg += ": " + d
 	}
+	out.missing = missingBlobs(answered)
 	switch {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		out.Kind = ErrDenied
@@ -101,6 +107,9 @@ func describeStatus(out *Error, e *endpoint, answered *transport.Error) {
 	case code == http.StatusTooManyRequests:
 		out.Kind = ErrUnreachable
 		out.Hint = "the registry limits requests: try again later, log in (docker login " + e.loginName() + "), or set a mirror"
+	case code == http.StatusRequestEntityTooLarge:
+		out.Kind = ErrBadAnswer
+		out.Hint = "a proxy in front of the registry limits the size of requests (nginx: client_max_body_size, Cloudflare: 100 MB): raise it, or set chunk for this host in the settings"
 	case code >= 500 || code == http.StatusRequestTimeout:
 		out.Kind = ErrUnreachable
 		out.Hint = "the registry has a problem: try again later"
@@ -128,6 +137,7 @@ func describeFailure(out *Error, e *endpoint, err error) {
 	var dns *net.DNSError
 	var notTLS tls.RecordHeaderError
 	var cert *tls.CertificateVerificationError
+	var invalid x509.CertificateInvalidError
 	var alert tls.AlertError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -135,6 +145,9 @@ func describeFailure(out *Error, e *endpoint, err error) {
 	case errors.As(err, &notTLS), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		out.Msg = e.host + " speaks plain HTTP, not HTTPS"
 		out.Hint = "if that is meant to be so, set http = true for this host in the registry settings"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		out.Msg = "the certificate of " + e.host + " is out of date: " + cleanText(invalid)
+		out.Hint = "the registry needs a new certificate, or the clock of this machine is wrong"
 	case errors.As(err, &cert):
 		out.Msg = "the certificate of " + e.host + " is not trusted: " + cleanText(cert.Err)
 		out.Hint = "set ca = [\"…\"] for this host in the registry settings"
@@ -166,6 +179,17 @@ func diagnostics(answered *transport.Error) string {
 		parts = append(parts, part)
 	}
 	return printable(strings.Join(parts, ", "))
+}
+
+// missingBlobs returns what a registry says of blobs that it does not have: some name their digests.
+func missingBlobs(answered *transport.Error) string {
+	var said strings.Builder
+	for _, d := range answered.Errors {
+		if d.Code == transport.ManifestBlobUnknownErrorCode || d.Code == transport.BlobUnknownErrorCode {
+			fmt.Fprintf(&said, "%s %s %v\n", d.Code, d.Message, d.Detail)
+		}
+	}
+	return said.String()
 }
 
 // cleanText returns err's text with the queries of URLs cut off: signed URLs of

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -205,82 +204,13 @@ func (c *Client) blob(ctx context.Context, p parsedRef, desc ocispecs.Descriptor
 	}
 	var data []byte
 	err := c.fromAny(ctx, p, func(t target) (err error) {
-		data, err = readBlob(ctx, t, desc)
-		if isCut(err) && ctx.Err() == nil {
-			data, err = readBlob(ctx, t, desc)
-		}
-		return classify(t.endpoint, p.text, err)
+		data, err = c.readBlob(ctx, t, p, desc)
+		return err
 	})
 	if err == nil {
 		c.remember(ctx, desc.MediaType, data)
 	}
 	return data, err
-}
-
-func readBlob(ctx context.Context, t target, desc ocispecs.Descriptor) ([]byte, error) {
-	rc, err := openBlob(ctx, t, desc)
-	if err != nil {
-		return nil, err
-	}
-	defer rc.Close()
-	return io.ReadAll(rc)
-}
-
-// OpenBlob returns a blob's bytes as a stream from a repository or its mirrors.
-// The reader fails at its end if they do not have the descriptor's digest and
-// size. The caller closes it.
-func (c *Client) OpenBlob(ctx context.Context, repo string, desc ocispecs.Descriptor) (io.ReadCloser, error) {
-	p, err := parseRepo(repo)
-	if err != nil {
-		return nil, err
-	}
-	p = p.pinned(desc.Digest)
-	var rc io.ReadCloser
-	err = c.fromAny(ctx, p, func(t target) (err error) {
-		rc, err = openBlob(ctx, t, desc)
-		return classify(t.endpoint, p.text, err)
-	})
-	return rc, err
-}
-
-// OpenBlobAt is OpenBlob from an offset on. Of a part, the digest cannot be checked: whoever joins it to what was
-// before does.
-func (c *Client) OpenBlobAt(ctx context.Context, repo string, desc ocispecs.Descriptor, offset int64) (io.ReadCloser, error) {
-	rc, err := c.OpenBlob(ctx, repo, desc)
-	if err == nil && offset > 0 {
-		if _, err = io.CopyN(io.Discard, rc, offset); err != nil {
-			rc.Close()
-		}
-	}
-	return rc, err
-}
-
-// FetchBlob gets a blob into the cache, if it is not there yet.
-func (c *Client) FetchBlob(ctx context.Context, repo string, desc ocispecs.Descriptor) error {
-	if c.opts.Cache == nil {
-		return errors.New("there is no cache to fetch blobs into")
-	}
-	if c.opts.Cache.HasBlob(desc) {
-		return nil
-	}
-	rc, err := c.OpenBlob(ctx, repo, desc)
-	if err != nil {
-		return err
-	}
-	defer rc.Close()
-	return c.opts.Cache.WriteBlobFrom(ctx, desc, rc)
-}
-
-func openBlob(ctx context.Context, t target, desc ocispecs.Descriptor) (io.ReadCloser, error) {
-	layer, err := t.puller.Layer(ctx, t.repo.Digest(desc.Digest.String()))
-	if err != nil {
-		return nil, err
-	}
-	rc, err := layer.Compressed()
-	if err != nil {
-		return nil, err
-	}
-	return verified(rc, desc), nil
 }
 
 // fromAny runs fn for the targets of p until one of them succeeds. The error is
@@ -295,18 +225,24 @@ func (c *Client) fromAny(ctx context.Context, p parsedRef, fn func(target) error
 		if err = fn(t); err == nil || ctx.Err() != nil || i == len(targets)-1 {
 			return afterMirrors(err, passed)
 		}
-		var known *Error
-		if errors.As(err, &known) {
-			passed = append(passed, t.host+" said: "+known.Kind.Error())
-		}
-		if errors.Is(err, ErrUnreachable) {
-			t.markDown()
-		}
-		if !errors.Is(err, ErrNotFound) {
-			c.logf("mirror %s: %v; going on with the next", t.host, err)
-		}
+		passed = append(passed, c.passOver(t, err)...)
 	}
 	return err
+}
+
+// passOver notes that a mirror failed, and returns what is to be said of it if nobody else does better.
+func (c *Client) passOver(t target, err error) (said []string) {
+	var known *Error
+	if errors.As(err, &known) {
+		said = append(said, t.host+" said: "+known.Kind.Error())
+	}
+	if errors.Is(err, ErrUnreachable) {
+		t.markDown()
+	}
+	if !errors.Is(err, ErrNotFound) {
+		c.logf("mirror %s: %v; going on with the next", t.host, err)
+	}
+	return said
 }
 
 // afterMirrors adds to the registry's own failure what its mirrors had said before.
@@ -344,41 +280,4 @@ func descriptor(d v1.Descriptor) ocispecs.Descriptor {
 		mediaType = parsed // without "; charset=utf-8"
 	}
 	return ocispecs.Descriptor{MediaType: mediaType, Digest: digest.Digest(d.Digest.String()), Size: d.Size}
-}
-
-// verified returns rc with an error at its end if it is not what desc says.
-func verified(rc io.ReadCloser, desc ocispecs.Descriptor) io.ReadCloser {
-	return &verifiedReader{ReadCloser: rc, desc: desc, left: desc.Size, verifier: desc.Digest.Verifier()}
-}
-
-type verifiedReader struct {
-	io.ReadCloser
-	desc     ocispecs.Descriptor
-	left     int64
-	verifier digest.Verifier
-}
-
-func (r *verifiedReader) Read(p []byte) (int, error) {
-	if int64(len(p)) > r.left+1 {
-		p = p[:r.left+1]
-	}
-	n, err := r.ReadCloser.Read(p)
-	r.left -= int64(n)
-	if r.left == 0 && n > 0 && err == nil {
-		more, _ := io.ReadFull(r.ReadCloser, make([]byte, 1))
-		r.left -= int64(more)
-	}
-	_, _ = r.verifier.Write(p[:n]) // a hash has no errors
-	switch {
-	case r.left < 0:
-		return 0, badAnswer("blob %s is larger than its %d bytes", r.desc.Digest, r.desc.Size)
-	case err == io.EOF && r.left > 0:
-		return n, badAnswer("blob %s has only %d of its %d bytes", r.desc.Digest, r.desc.Size-r.left, r.desc.Size)
-	case r.left == 0 && (n > 0 || err == io.EOF) && !r.verifier.Verified():
-		// Now and not at the end of the stream: who knows the size (net/http
-		// with a Content-Length) may not read on to see that. And without the
-		// last bytes, so that nobody has all of what is wrong.
-		return 0, badAnswer("blob %s has other content than its digest says", r.desc.Digest)
-	}
-	return n, err
 }

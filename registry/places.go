@@ -31,7 +31,7 @@ func (c *Client) elsewhere(own target, b Blob) []name.Repository {
 	}
 	known, _ := placeRecords(c.opts.Cache).Get(placeKey(own.host, b.Digest))
 	for _, repo := range slices.Backward(known.Repositories) {
-		if repo != own.repo.RepositoryStr() {
+		if _, refused := own.unmountable.Load(repo); !refused && repo != own.repo.RepositoryStr() {
 			return []name.Repository{own.registry.Repo(repo)}
 		}
 	}
@@ -50,4 +50,16 @@ func (c *Client) isIn(own target, b Blob) {
 	}
 	list := append(slices.Clone(known.Repositories), repo)
 	_ = records.Put(key, place{list[max(0, len(list)-maxPlaces):], time.Now()}) // forgotten, its bytes are sent again
+}
+
+// isNotIn forgets that a repository has a blob.
+func (c *Client) isNotIn(own target, d digest.Digest) {
+	if c.opts.Cache == nil {
+		return
+	}
+	records, key := placeRecords(c.opts.Cache), placeKey(own.host, d)
+	known, ok := records.Get(key)
+	if i := slices.Index(known.Repositories, own.repo.RepositoryStr()); ok && i >= 0 {
+		_ = records.Put(key, place{slices.Delete(slices.Clone(known.Repositories), i, i+1), time.Now()}) // a mount can fail
+	}
 }

@@ -8,7 +8,7 @@ import (
 
 // Profile is how a host takes uploads, as far as that cannot be found out from its answers.
 type Profile struct {
-	// Parallel is how many small blobs go up at a time; of large ones, a quarter of that.
+	// Parallel is how many blobs go up at a time. Of large ones, from 64 MiB on, it is four at most.
 	Parallel int
 	// Chunk is the size in bytes of the requests that a larger blob goes up in. 0: a blob goes up in one request, and
 	// in chunks only where the registry or a proxy does not take it as a whole.
@@ -61,7 +61,7 @@ func (c *Client) Profile(host string) Profile {
 // usualProfile is that of hosts that nothing is known of.
 //
 // Parallel: over a line of 50 ms latency, a blob of 5 MB spends about 10 round trips on HEAD, POST and on TCP growing
-// its window, half a second, in which it hardly uses the line. 16 at a time fill it; large blobs fill it by fours.
+// its window, half a second, in which it hardly uses the line. 16 at a time fill it.
 // Answer: GHCR took 11 s to commit 700 MB (jib#4301), and 10 GB are the largest blob that most take.
 func usualProfile() Profile {
 	return Profile{Parallel: 16, Resume: true, Mount: true, Stall: 60 * time.Second, Answer: 3 * time.Minute}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -15,7 +17,7 @@ import (
 )
 
 const (
-	// parallelUploads is how many blobs of one Push go up at a time.
+	// parallelUploads is how many manifests go up at a time. (Of blobs, see Profile.Parallel.)
 	parallelUploads = 4
 	// smallBlob is the size, in bytes, up to which a blob that was just made is sent without asking whether it is
 	// there: sending it takes no longer than the question on a line of 100 Mbit/s (20 ms).
@@ -31,12 +33,17 @@ type Blob struct {
 	// From is a repository that has the blob too. On the same registry it is
 	// mounted from there, and no byte moves.
 	From string
+	// Trusted says that nobody but this process can have changed the bytes since they were hashed, so that they are not
+	// hashed again while they are sent. (The registry checks the digest in any case.) What Open is nil for is trusted.
+	Trusted bool
 	// New says that these bytes were made just now and not before, so that a repository can hardly have them.
 	New bool
+
+	missing bool // the registry has said that it does not have it
 }
 
 // unasked says that the blob is sent at once.
-func (b Blob) unasked() bool { return b.New && b.From == "" && b.Size <= smallBlob }
+func (b Blob) unasked() bool { return b.missing || b.New && b.From == "" && b.Size <= smallBlob }
 
 // Content is a small document (image manifest, index, config) with its
 // descriptor.
@@ -67,13 +74,47 @@ type Upload struct {
 }
 
 // Push uploads blobs, then manifests, the tags last: whoever pulls by tag meanwhile gets the old image or the new
-// one, whole. The last manifest gets its digest and its first tag in one request. Errors: *Error, or the context's.
+// one, whole. The last manifest gets its digest and its first tag in one request. A registry that misses a blob then,
+// though it had it before, gets it once more. Errors: *Error, the context's, or those of a blob's reader.
 func (c *Client) Push(ctx context.Context, up Upload) error {
 	if len(up.Manifests) == 0 && len(up.Tags) > 0 {
 		return errors.New("there is no manifest that the tags could be set to")
 	}
+	err := c.push(ctx, up)
+	var failed *Error
+	if errors.As(err, &failed) && failed.missing != "" && ctx.Err() == nil && len(up.Blobs) > 0 {
+		if err := c.doubt(&up, failed.missing); err != nil {
+			return err
+		}
+		err = c.push(ctx, up)
+	}
+	return err
+}
+
+// doubt forgets that the blobs are in the repository. Those that the registry names as missing are sent without a
+// question: it may say yes again.
+func (c *Client) doubt(up *Upload, missing string) error {
+	_, own, err := c.destination(up.Repository)
+	if err != nil {
+		return err
+	}
+	c.logf("%s misses blobs that it had: they are sent again", own.host)
+	up.Blobs = slices.Clone(up.Blobs)
+	for i, b := range up.Blobs {
+		c.writer(own).lacks(b.Digest)
+		c.isNotIn(own, b.Digest)
+		up.Blobs[i].missing = strings.Contains(missing, b.Digest.String())
+	}
+	return nil
+}
+
+func (c *Client) push(ctx context.Context, up Upload) error {
+	_, own, err := c.destination(up.Repository)
+	if err != nil {
+		return err
+	}
 	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelUploads)
+	group.SetLimit(c.Profile(own.host).Parallel)
 	sent := map[digest.Digest]bool{}
 	for _, b := range up.Blobs {
 		if !sent[b.Digest] {
@@ -132,8 +173,8 @@ func (c *Client) putParts(ctx context.Context, repo string, parts []Content) err
 }
 
 // PushBlob uploads a blob unless the repository has it: one HEAD, then a mount from From, or from where this machine has
-// seen it (see [place]), then the bytes.
-// A small blob that is New is not asked for. Errors: *Error, or the context's.
+// seen it (see [place]), then the bytes. An upload that is cut goes on where it was, if the registry can do that.
+// A small blob that is New is not asked for. Errors: *Error, the context's, or that of the reader.
 func (c *Client) PushBlob(ctx context.Context, repo string, b Blob, t *Traffic) error {
 	p, own, err := c.destination(repo)
 	if err != nil {
@@ -143,8 +184,11 @@ func (c *Client) PushBlob(ctx context.Context, repo string, b Blob, t *Traffic) 
 		return &Error{Kind: ErrBadAnswer, Host: own.host, Ref: own.repo.Name(), Msg: "not a digest: " + printable(b.Digest.String())}
 	}
 	open := b.Open
-	if open == nil {
-		open = func(offset int64) (io.ReadCloser, error) { return c.openKnown(ctx, b, offset) }
+	switch {
+	case open != nil && !b.Trusted:
+		open = checking(open, b.Descriptor)
+	case open == nil:
+		open = func(offset int64) (io.ReadCloser, error) { return c.openKnown(ctx, b, offset, t) }
 	}
 	var from []name.Repository // at most one
 	if b.From != "" {
@@ -159,11 +203,43 @@ func (c *Client) PushBlob(ctx context.Context, repo string, b Blob, t *Traffic) 
 	if len(from) == 0 {
 		from = c.elsewhere(own, b)
 	}
-	err = c.writing(own, p.pinned(b.Digest).text, func(w *repoWriter) error { return w.upload(ctx, b, open, from) })
+	profile := c.Profile(own.host)
+	if b.missing || !profile.Mount || len(from) > 0 && own.mountsNothingFrom(from[0]) {
+		from = nil
+	}
+	err = c.writing(own, p.pinned(b.Digest).text, func(w *repoWriter) error {
+		return w.once(ctx, b.Digest, func() error {
+			s := &sending{w: w, profile: profile, desc: b.Descriptor, open: open, from: from, unasked: b.unasked(), count: &counted{traffic: t}}
+			s.count.looked(b.Size)
+			return s.run(ctx)
+		})
+	})
 	if err == nil {
 		c.isIn(own, b)
 	}
 	return err
+}
+
+// mountsNothingFrom says that a mount from a repository was refused before.
+func (e *endpoint) mountsNothingFrom(repo name.Repository) bool {
+	_, refused := e.unmountable.Load(repo.RepositoryStr())
+	return refused
+}
+
+// checking returns open with a check of the digest: a file that changed is an error here, and not at the registry.
+func checking(open func(int64) (io.ReadCloser, error), desc ocispecs.Descriptor) func(int64) (io.ReadCloser, error) {
+	return func(offset int64) (io.ReadCloser, error) {
+		rc, err := open(0)
+		if err != nil {
+			return nil, err
+		}
+		checked := verified(rc, desc)
+		if _, err := io.CopyN(io.Discard, checked, offset); err != nil {
+			checked.Close()
+			return nil, err
+		}
+		return checked, nil
+	}
 }
 
 // destination returns where pushes to a repository go.
@@ -177,7 +253,7 @@ func (c *Client) destination(repo string) (parsedRef, target, error) {
 }
 
 // openKnown opens a blob at an offset from the cache, or else from where it comes from.
-func (c *Client) openKnown(ctx context.Context, b Blob, offset int64) (io.ReadCloser, error) {
+func (c *Client) openKnown(ctx context.Context, b Blob, offset int64, t *Traffic) (io.ReadCloser, error) {
 	if c.opts.Cache != nil && c.opts.Cache.HasBlob(b.Descriptor) {
 		store, err := c.opts.Cache.Content()
 		if err == nil {
@@ -190,7 +266,7 @@ func (c *Client) openKnown(ctx context.Context, b Blob, offset int64) (io.ReadCl
 	if b.From == "" {
 		return nil, badAnswer("blob %s is neither in the cache nor in a known repository", b.Digest)
 	}
-	return c.OpenBlobAt(ctx, b.From, b.Descriptor, offset)
+	return c.openBlob(ctx, b.From, b.Descriptor, offset, t)
 }
 
 type readerAtCloser struct {

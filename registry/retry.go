@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // retryPolicy says how often and how long one request is tried.
@@ -28,11 +27,13 @@ func defaultRetryPolicy() retryPolicy {
 }
 
 // retryTransport tries requests again that failed for a reason that may pass.
-// ggcr has such a transport too, but it knows no Retry-After.
+// ggcr has such a transport too, but it knows no Retry-After. Requests with the bytes of a blob pass through: see
+// sending.mend.
 type retryTransport struct {
 	policy retryPolicy
 	mirror bool // a mirror that refuses connections has a next one to fall to
 	log    func(format string, args ...any)
+	slow   func() // told when the host says that it gets too much
 	inner  http.RoundTripper
 }
 
@@ -40,6 +41,12 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	left := t.policy.budget
 	for attempt := 1; ; attempt++ {
 		resp, err := t.inner.RoundTrip(req)
+		if err == nil && resp.StatusCode == http.StatusTooManyRequests {
+			t.slow()
+		}
+		if isUpload(req) {
+			return resp, err
+		}
 		if attempt >= t.policy.attempts || req.Context().Err() != nil {
 			return resp, err
 		}
@@ -47,17 +54,11 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !again || wait > left {
 			return resp, err
 		}
-		upload := isUpload(req)
 		if err != nil && !mayRepeat(req) {
 			return resp, err
 		}
 		t.log("%s: %s; trying again in %s", req.URL.Host, outcome(resp, err), wait.Round(time.Millisecond))
 		if serr := sleep(req.Context(), wait); serr != nil {
-			return resp, err
-		}
-		if upload {
-			// The bytes are gone, ggcr begins the upload anew. It only had
-			// to be kept from doing so too early.
 			return resp, err
 		}
 		left -= wait
@@ -82,10 +83,7 @@ func (t *retryTransport) pause(attempt int, resp *http.Response, err error) (tim
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		if asked, ok := retryAfter(resp); ok {
-			wait = max(wait, asked)
-		}
-		return wait, true
+		return max(wait, waitAsked(resp.Header, peeked(resp))), true
 	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout, 522:
 		return wait, true
 	}
@@ -98,11 +96,8 @@ func (t *retryTransport) mayPass(err error) bool {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return !t.mirror
 	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return dns.IsTemporary && !dns.IsNotFound
-	}
-	return isCut(err)
+	var network net.Error
+	return mayPass(err) && !(errors.As(err, &network) && network.Timeout())
 }
 
 // isCut tells whether a connection ended before its time.
@@ -114,8 +109,8 @@ func isCut(err error) bool {
 // isUpload tells whether req carries or commits the bytes of a blob. (The one
 // other PUT is that of a manifest.)
 func isUpload(req *http.Request) bool {
-	return req.Method == http.MethodPatch ||
-		req.Method == http.MethodPut && !strings.Contains(req.URL.Path, "/manifests/")
+	return req != nil && (req.Method == http.MethodPatch ||
+		req.Method == http.MethodPut && !strings.Contains(req.URL.Path, "/manifests/"))
 }
 
 // mayRepeat tells whether a request that got no answer can be sent again here.
@@ -142,9 +137,17 @@ func repeated(req *http.Request) (*http.Request, error) {
 	return again, nil
 }
 
-// retryAfter returns what the header of that name asks for: seconds or a date.
-func retryAfter(resp *http.Response) (time.Duration, bool) {
-	v := strings.TrimSpace(resp.Header.Get("Retry-After"))
+// waitAsked returns how long an answer asks to wait, in its header or else in its text; 0: it does not.
+func waitAsked(header http.Header, text string) time.Duration {
+	if wait, ok := retryAfter(header.Get("Retry-After")); ok {
+		return wait
+	}
+	return retryAfterText(text)
+}
+
+// retryAfter reads the header of that name: seconds or a date.
+func retryAfter(header string) (time.Duration, bool) {
+	v := strings.TrimSpace(header)
 	if seconds, err := strconv.ParseUint(v, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second, true
 	}
@@ -152,6 +155,40 @@ func retryAfter(resp *http.Response) (time.Duration, bool) {
 		return max(0, time.Until(at)), true
 	}
 	return 0, false
+}
+
+// retryAfterText finds what GHCR says in the text of an answer: "retry-after: 880µs, allowed: 44000/minute"
+// (dependabot/cli#380). A number without unit is seconds.
+func retryAfterText(text string) time.Duration {
+	text = strings.ToLower(text)
+	_, after, ok := strings.Cut(text, "retry-after")
+	if !ok {
+		if _, after, ok = strings.Cut(text, "retry after"); !ok {
+			return 0
+		}
+	}
+	after = strings.TrimLeft(after, "\": ")
+	end := strings.IndexFunc(after, func(r rune) bool { return !strings.ContainsRune("0123456789.nuµμmsh", r) })
+	if end >= 0 {
+		after = after[:end]
+	}
+	after = strings.TrimRight(after, ".")
+	if seconds, err := strconv.ParseUint(after, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	wait, err := time.ParseDuration(after)
+	if err != nil {
+		return 0
+	}
+	return max(0, wait)
+}
+
+// peeked returns the start of an answer's text, and leaves it there to read.
+func peeked(resp *http.Response) string {
+	const most = 4 << 10
+	start, _ := io.ReadAll(io.LimitReader(resp.Body, most))
+	resp.Body = readerAtCloser{io.MultiReader(bytes.NewReader(start), resp.Body), resp.Body}
+	return string(start)
 }
 
 func outcome(resp *http.Response, err error) string {
@@ -179,24 +216,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// isInterruptedUpload tells ggcr which failures are worth beginning an upload
-// (or a manifest's PUT) again: connections that were cut, and servers that gave
-// up on it for now. Everything else was retried by retryTransport already.
-func isInterruptedUpload(err error) bool {
+// isCutPut tells which failures of a manifest's PUT are worth another one: connections that were cut. All else was
+// retried by retryTransport already.
+func isCutPut(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
-	var answered *transport.Error
-	if errors.As(err, &answered) {
-		if answered.Request == nil || !isUpload(answered.Request) {
-			return false
-		}
-		code := answered.StatusCode
-		return code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code == http.StatusNotFound
-	}
 	var uerr *url.Error
-	if !errors.As(err, &uerr) {
-		return false
-	}
-	return (uerr.Op == "Patch" || uerr.Op == "Put") && isCut(uerr.Err)
+	return errors.As(err, &uerr) && uerr.Op == "Put" && isCut(uerr.Err)
 }

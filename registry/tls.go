@@ -20,17 +20,18 @@ const (
 	responseHeaderTimeout = 60 * time.Second
 )
 
-// newHTTPTransport returns the transport for one host.
-func newHTTPTransport(config *tls.Config) *http.Transport {
+// newHTTPTransport returns the transport for one host. An answer is waited for for at least as long as said: whoever
+// sends a blob sees to shorter times.
+func newHTTPTransport(config *tls.Config, answer time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
-		ResponseHeaderTimeout: responseHeaderTimeout,
+		ResponseHeaderTimeout: max(responseHeaderTimeout, answer),
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       90 * time.Second,
-		MaxIdleConnsPerHost:   8,
+		MaxIdleConnsPerHost:   32, // as many as go up at a time, and more
 		// What is transferred is compressed already, and its digest counts.
 		DisableCompression: true,
 		// As in BuildKit: flow control of HTTP/2 makes large uploads slow

@@ -5,8 +5,9 @@ import "sync"
 // Traffic counts what pushes and copies do, for who watches or sums up. A nil Traffic counts nothing. It is safe for
 // concurrent use; one may be given to several pushes.
 type Traffic struct {
-	mu sync.Mutex
-	s  Transferred
+	mu      sync.Mutex
+	s       Transferred
+	growing int // blobs that are still being made
 }
 
 // Transferred is the state of a [Traffic] at one moment. Sizes are in bytes, and of blobs: documents are small.
@@ -29,6 +30,16 @@ type Tally struct {
 	Bytes int64
 }
 
+// Plus sums up two transfers.
+func (t Transferred) Plus(o Transferred) Transferred {
+	return Transferred{
+		Total: t.Total + o.Total, Settled: t.Settled + o.Settled, Sent: t.Sent + o.Sent, Fetched: t.Fetched + o.Fetched,
+		Growing: t.Growing || o.Growing, Moved: t.Moved.plus(o.Moved), There: t.There.plus(o.There), Mounted: t.Mounted.plus(o.Mounted),
+	}
+}
+
+func (t Tally) plus(o Tally) Tally { return Tally{t.Blobs + o.Blobs, t.Bytes + o.Bytes} }
+
 func (t *Tally) add(size int64) { t.Blobs, t.Bytes = t.Blobs+1, t.Bytes+size }
 
 // Now returns the state at this moment.
@@ -38,7 +49,17 @@ func (t *Traffic) Now() Transferred {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.s
+	now := t.s
+	now.Growing = t.growing > 0
+	return now
+}
+
+// Has counts a blob that a repository is known to have, so that nobody asks for it.
+func (t *Traffic) Has(size int64) {
+	t.change(func(s *Transferred) {
+		s.Total, s.Settled = s.Total+size, s.Settled+size
+		s.There.add(size)
+	})
 }
 
 // change changes the state under its lock.

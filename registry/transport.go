@@ -45,7 +45,45 @@ type hostTransport struct {
 	stale bool // what was remembered was wrong: the endpoint is no longer used
 }
 
+// RoundTrip lets a request with a body be sent again: if its token has expired, ggcr gets another one and sends the
+// same request once more, whose body would be spent. So it gets a fresh one, and what is sent is a copy, as the first
+// attempt may still be reading the old body.
 func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.GetBody == nil {
+		return t.overheard(req)
+	}
+	resp, err := t.overheard(req.Clone(req.Context()))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	if sent, ok := req.Body.(*bodyReader); ok && sent.body.tooMuchToRepeat() {
+		resp.Body.Close()
+		return nil, errExpired
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	req.Body = body
+	return resp, nil
+}
+
+// overheard lets who wants to know how long a token is good read the answer, too.
+func (t *hostTransport) overheard(req *http.Request) (*http.Response, error) {
+	resp, err := t.roundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if life, ok := req.Context().Value(tokenLifeKey{}).(*tokenLife); ok && !isPing(req) {
+		if err := life.overhear(resp); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+func (t *hostTransport) roundTrip(req *http.Request) (*http.Response, error) {
 	if n := redirects(req); n > t.limits.redirects {
 		return nil, badAnswer("more than %d redirects", t.limits.redirects)
 	}
@@ -63,7 +101,7 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.pingOnce(req)
 	}
 	if isUpload(req) {
-		return t.upload(req)
+		return t.inner.RoundTrip(req)
 	}
 	resp, err := t.inner.RoundTrip(t.withNamespace(req))
 	if err != nil {
@@ -74,24 +112,6 @@ func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errStalePing
 	}
 	return t.limited(req, resp)
-}
-
-// upload sends the bytes of a blob. If the token has expired meanwhile, ggcr gets
-// another one and sends the same request again, whose body would be spent: so it
-// gets a fresh one, and what is sent is a copy, as the first attempt may still be
-// reading the old body.
-func (t *hostTransport) upload(req *http.Request) (*http.Response, error) {
-	resp, err := t.inner.RoundTrip(req.Clone(req.Context()))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || req.GetBody == nil {
-		return resp, err
-	}
-	body, err := req.GetBody()
-	if err != nil {
-		resp.Body.Close()
-		return nil, err
-	}
-	req.Body = body
-	return resp, nil
 }
 
 func (t *hostTransport) allows(scheme string) bool {

@@ -5,13 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,23 +24,26 @@ import (
 
 // repoWriter sends blobs and manifests to one repository. It is safe for concurrent use.
 //
-// ggcr has a writer, too, which asks for every blob first and then needs three requests in a row to send it. Here it
-// is the POST and the PUT with all bytes that OCI's distribution specification wants from every registry, and that
-// BuildKit's own pushes use. A POST that has the bytes in it would be one request, but most registries answer that
-// they want the PUT all the same, so that the bytes would be sent twice.
+// ggcr has a writer, too, which asks for every blob first, needs three requests in a row to send it, and begins it
+// anew when it is cut.
 type repoWriter struct {
 	client *Client
 	own    target
 
+	admitted atomic.Bool // the registry has let us in: a 401 after that is about the token, not about us
+
 	mu     sync.Mutex
 	http   *http.Client // with a token for the scopes; nil before the first request
+	renew  time.Time    // when the token has to be replaced; zero: not known
 	scopes []string
-	there  map[digest.Digest]bool // blobs that the repository has got, or said that it has
+	there  map[digest.Digest]bool          // blobs that the repository has got, or said that it has
+	coming map[digest.Digest]chan struct{} // blobs that are on their way; closed when that is over
 }
 
 // writer returns the endpoint's writer for a repository.
 func (c *Client) writer(own target) *repoWriter {
-	w, _ := own.writers.LoadOrStore(own.repo.RepositoryStr(), &repoWriter{client: c, own: own, there: map[digest.Digest]bool{},
+	w, _ := own.writers.LoadOrStore(own.repo.RepositoryStr(), &repoWriter{client: c, own: own,
+		there: map[digest.Digest]bool{}, coming: map[digest.Digest]chan struct{}{},
 		scopes: []string{own.repo.Scope(transport.PushScope)}}) // first, as some registries look at no other
 	return w.(*repoWriter)
 }
@@ -80,10 +84,18 @@ func (w *repoWriter) do(req *http.Request, from []name.Repository, want ...int) 
 	}
 	if err := transport.CheckError(resp, want...); err != nil {
 		resp.Body.Close()
-		return nil, err
+		return nil, &refusal{err, waitAsked(resp.Header, err.Error())}
 	}
 	return resp, nil
 }
+
+// refusal is an answer with an error, and the pause that it asks for.
+type refusal struct {
+	error
+	wait time.Duration
+}
+
+func (r *refusal) Unwrap() error { return r.error }
 
 func (w *repoWriter) withScopes(ctx context.Context, from []name.Repository) (*http.Client, error) {
 	w.mu.Lock()
@@ -93,12 +105,13 @@ func (w *repoWriter) withScopes(ctx context.Context, from []name.Repository) (*h
 			w.scopes, w.http = append(w.scopes, scope), nil
 		}
 	}
-	if w.http == nil {
-		client, err := w.client.authorized(ctx, w.own, w.scopes...)
+	if w.http == nil || !w.renew.IsZero() && time.Now().After(w.renew) {
+		var life tokenLife
+		client, err := w.client.authorized(life.watch(ctx), w.own, w.scopes...)
 		if err != nil {
 			return nil, err
 		}
-		w.http = client
+		w.http, w.renew = client, life.renewal()
 	}
 	return w.http, nil
 }
@@ -108,7 +121,7 @@ func (w *repoWriter) withScopes(ctx context.Context, from []name.Repository) (*h
 func (w *repoWriter) withoutScopes(from []name.Repository) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, repo := range from {
+	for _, repo := range from { // at most one
 		if i := slices.Index(w.scopes, repo.Scope(transport.PullScope)); i > 0 {
 			w.scopes, w.http = slices.Delete(slices.Clone(w.scopes), i, i+1), nil
 		}
@@ -120,16 +133,16 @@ func (w *repoWriter) url(path string) *url.URL {
 	return &url.URL{Scheme: w.own.repo.Scheme(), Host: w.own.repo.RegistryStr(), Path: "/v2/" + w.own.repo.RepositoryStr() + path}
 }
 
-// again runs send until it succeeds or fails for a reason that will not pass. What one request can repeat by itself
-// was repeated by retryTransport already.
-func (w *repoWriter) again(ctx context.Context, send func(attempt int) error) error {
+// again runs send, which stores a manifest, until it succeeds or fails for a reason that will not pass. What one
+// request can repeat by itself was repeated by retryTransport already.
+func (w *repoWriter) again(ctx context.Context, send func() error) error {
 	pause := w.client.retry.base
 	for attempt := 1; ; attempt++ {
-		err := send(attempt)
-		if err == nil || attempt >= w.client.retry.attempts || !isInterruptedUpload(err) {
+		err := send()
+		if err == nil || attempt >= w.client.retry.attempts || !isCutPut(err) {
 			return err
 		}
-		w.client.logf("%s: the upload was interrupted; trying again in %s", w.own.host, pause)
+		w.client.logf("%s: the connection was cut; trying again in %s", w.own.host, pause)
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -137,120 +150,77 @@ func (w *repoWriter) again(ctx context.Context, send func(attempt int) error) er
 	}
 }
 
-// upload brings a blob to the repository unless it is there.
-func (w *repoWriter) upload(ctx context.Context, b Blob, open func(int64) (io.ReadCloser, error), from []name.Repository) error {
-	if w.has(b.Digest) {
-		return nil
-	}
-	err := w.again(ctx, func(attempt int) error {
-		if attempt > 1 || !b.unasked() { // what was cut off may have arrived
-			there, err := w.ask(ctx, b.Digest)
-			if err != nil || there {
-				return err
-			}
-		}
-		at, err := w.begin(ctx, b.Digest, from)
-		if err != nil || at == nil {
-			return err
-		}
-		return w.send(ctx, at, b.Descriptor, open)
-	})
-	if err == nil {
+// once runs bring for a blob that is not known to be there, one at a time: who comes second has nothing left to do,
+// or tries itself after the first one has failed.
+func (w *repoWriter) once(ctx context.Context, d digest.Digest, bring func() error) error {
+	for {
 		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.there[b.Digest] = true
+		if w.there[d] {
+			w.mu.Unlock()
+			return nil
+		}
+		other, busy := w.coming[d]
+		if !busy {
+			w.coming[d] = make(chan struct{})
+			w.mu.Unlock()
+			break
+		}
+		w.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := bring()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.coming[d])
+	delete(w.coming, d)
+	if err == nil {
+		w.there[d] = true
 	}
 	return err
 }
 
-func (w *repoWriter) has(d digest.Digest) bool {
+// has remembers that the repository has a blob, lacks that it has not.
+func (w *repoWriter) has(d digest.Digest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.there[d]
+	w.there[d] = true
 }
 
-// ask finds out whether the repository has a blob.
-func (w *repoWriter) ask(ctx context.Context, d digest.Digest) (bool, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, w.url("/blobs/"+d.String()).String(), nil)
+func (w *repoWriter) lacks(d digest.Digest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.there, d)
+}
+
+// ask finds out whether the repository has a blob. A registry that does not answer such questions, or says that a blob
+// of another size is there, has it sent.
+func (w *repoWriter) ask(ctx context.Context, desc ocispecs.Descriptor) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, w.url("/blobs/"+desc.Digest.String()).String(), nil)
 	if err != nil {
 		return false, err
 	}
-	resp, err := w.do(req, nil, http.StatusOK, http.StatusNotFound)
+	resp, err := w.do(req, nil, http.StatusOK, http.StatusNotFound, http.StatusBadRequest, http.StatusUnauthorized,
+		http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented)
 	if err != nil {
 		return false, err
 	}
 	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK, nil
+	return resp.StatusCode == http.StatusOK && (resp.ContentLength < 0 || resp.ContentLength == desc.Size), nil
 }
 
-// begin asks for a place to send a blob to; nil says that it was mounted from the other repository. A registry that
-// fails at mounting is asked without.
-func (w *repoWriter) begin(ctx context.Context, d digest.Digest, from []name.Repository) (*url.URL, error) {
-	u := w.url("/blobs/uploads/")
-	if len(from) > 0 {
-		u.RawQuery = url.Values{"mount": {d.String()}, "from": {from[0].RepositoryStr()}}.Encode()
+// mountFailed tells whether a failed mount may be done without. It is not tried again from that repository.
+func (w *repoWriter) mountFailed(ctx context.Context, err error, from []name.Repository) bool {
+	if ctx.Err() != nil || errors.Is(err, errStalePing) {
+		return false
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := w.do(req, from, http.StatusCreated, http.StatusAccepted)
-	if err != nil && len(from) > 0 && ctx.Err() == nil && !errors.Is(err, errStalePing) {
-		w.client.logf("%s: mounting a blob from %s failed, so it is sent", w.own.host, from[0].RepositoryStr())
-		w.withoutScopes(from)
-		return w.begin(ctx, d, nil)
-	}
-	if err != nil {
-		return nil, err
-	}
-	resp.Body.Close()
-	if resp.StatusCode == http.StatusCreated {
-		return nil, nil
-	}
-	at, err := resp.Location()
-	if err != nil {
-		return nil, badAnswer("the registry does not say where to send a blob to")
-	}
-	if resp.Request.URL.Scheme == "https" && at.Scheme != "https" {
-		return nil, &Error{Kind: ErrBadAnswer, Msg: "the registry wants a blob sent in plain text, to " + printable(at.Host),
-			Hint: "a proxy before the registry has to tell it that it is asked by HTTPS (X-Forwarded-Proto)"}
-	}
-	return at, publicHost(at, resp.Request.URL)
-}
-
-// send puts the bytes where the registry wants them.
-func (w *repoWriter) send(ctx context.Context, at *url.URL, desc ocispecs.Descriptor, open func(int64) (io.ReadCloser, error)) error {
-	q := at.Query()
-	q.Set("digest", desc.Digest.String())
-	to := *at
-	to.RawQuery = q.Encode()
-	body := func() (io.ReadCloser, error) {
-		rc, err := open(0)
-		if err != nil {
-			return nil, err
-		}
-		return verified(rc, desc), nil // a file that changed is an error here, and not at the registry
-	}
-	rc, err := body()
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, to.String(), rc)
-	if err != nil {
-		rc.Close()
-		return err
-	}
-	req.ContentLength, req.GetBody = desc.Size, body
-	if desc.Size == 0 {
-		rc.Close()
-		req.Body, req.GetBody = http.NoBody, nil // net/http takes 0 for "not known"
-	}
-	req.Header.Set("Content-Type", "application/octet-stream")
-	resp, err := w.do(req, nil, http.StatusCreated, http.StatusOK, http.StatusNoContent)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	w.client.logf("%s: mounting a blob from %s failed, so it is sent", w.own.host, from[0].RepositoryStr())
+	w.withoutScopes(from)
+	w.own.unmountable.Store(from[0].RepositoryStr(), true)
+	return true
 }
 
 // put stores a manifest under a tag or its digest. One that is about another (it has a subject) is ggcr's to put,
@@ -259,7 +229,7 @@ func (w *repoWriter) put(ctx context.Context, ref name.Reference, desc ocispecs.
 	if bytes.Contains(data, []byte(`"subject"`)) {
 		return w.own.pusher.Put(ctx, ref, rawManifest{desc: desc, data: data})
 	}
-	return w.again(ctx, func(int) error {
+	err := w.again(ctx, func() error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, w.url("/manifests/"+ref.Identifier()).String(), bytes.NewReader(data))
 		if err != nil {
 			return err
@@ -271,6 +241,25 @@ func (w *repoWriter) put(ctx context.Context, ref name.Reference, desc ocispecs.
 		}
 		return resp.Body.Close()
 	})
+	if _, tag := ref.(name.Tag); tag && refused(err) && w.isSet(ctx, ref, desc) {
+		return nil // a tag that cannot be set again stands for this already
+	}
+	return err
+}
+
+// isSet tells whether a reference stands for a manifest. Doubt is no.
+func (w *repoWriter) isSet(ctx context.Context, ref name.Reference, desc ocispecs.Descriptor) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, w.url("/manifests/"+ref.Identifier()).String(), nil)
+	if err != nil {
+		return false
+	}
+	req.Header.Set("Accept", desc.MediaType)
+	resp, err := w.do(req, nil, http.StatusOK)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.Header.Get("Docker-Content-Digest") == desc.Digest.String()
 }
 
 // rawManifest is a manifest that ggcr can put.

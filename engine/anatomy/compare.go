@@ -221,8 +221,8 @@ func diffEntries(before, after map[string]entry, path string) []Difference {
 	return list
 }
 
-// diffConfigs compares image configs but for what is different in each build (when it was) and what follows from
-// the layers.
+// diffConfigs compares image configs but for what is different in each build (when it was), what follows from the
+// layers, and the build cache that an image may carry along.
 func diffConfigs(a, b []byte) []Difference {
 	old, err := flatten(a)
 	now, err2 := flatten(b)
@@ -250,7 +250,7 @@ func flatten(config []byte) (map[string]string, error) {
 	for k, v := range top {
 		var inner map[string]json.RawMessage
 		switch {
-		case k == "created" || k == "history" || k == "rootfs":
+		case k == "created" || k == "history" || k == "rootfs" || k == "moby.buildkit.cache.v0":
 		case k == "config" && json.Unmarshal(v, &inner) == nil:
 			for name, value := range inner {
 				out["config."+name] = string(value)

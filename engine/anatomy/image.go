@@ -77,7 +77,7 @@ func Read(ctx context.Context, src Source) (*Contents, error) {
 		return nil, &FormatError{c.Root.Digest, fmt.Sprintf("an index of %d entries, more than %d", len(index.Manifests), maxImages)}
 	}
 	for _, m := range index.Manifests {
-		if !registry.IsManifest(m.MediaType) || m.Platform == nil || m.Platform.OS == "unknown" || m.ArtifactType != "" {
+		if !registry.IsImage(m) {
 			c.Others = append(c.Others, m)
 			continue
 		}
@@ -153,7 +153,7 @@ func bytesOf(ctx context.Context, src Source, desc ocispecs.Descriptor) ([]byte,
 	if desc.Size > maxDocument {
 		return nil, &FormatError{desc.Digest, fmt.Sprintf("a document of %d bytes, more than %d", desc.Size, maxDocument)}
 	}
-	rc, err := src.Open(ctx, desc)
+	rc, err := src.Open(ctx, desc, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func tree(ctx context.Context, src Source, g group) (map[string]entry, error) {
 }
 
 func layerTree(ctx context.Context, src Source, l Layer) (map[string]entry, error) {
-	rc, err := src.Open(ctx, l.Desc)
+	rc, err := src.Open(ctx, l.Desc, 0)
 	if err != nil {
 		return nil, err
 	}
