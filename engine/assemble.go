@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/registry"
@@ -87,7 +89,10 @@ func (b *build) askForEnvironment(ctx context.Context, e *environment) error {
 
 // putTogether makes the image out of the environment and the code layers and brings it to the outputs.
 func (b *build) putTogether(ctx context.Context, e *environment, layers map[string][]codeLayer, res *Result) error {
+	ctx, stop := context.WithCancel(ctx)
 	a := &assembly{build: b, env: e}
+	defer a.ahead.Wait()
+	defer stop() // first
 	err := b.Progress.Step("put the code on the environment image", func() error {
 		for _, img := range e.rec.Images {
 			if err := a.add(ctx, e.images[img.ID], layers[img.ID]); err != nil {
@@ -114,6 +119,7 @@ type assembly struct {
 	images []registry.Assembled
 	blobs  []registry.Blob
 	root   registry.Content
+	ahead  sync.WaitGroup // pushes of large layers, before the image is made
 }
 
 func (a *assembly) add(ctx context.Context, base registry.Image, layers []codeLayer) error {
@@ -228,26 +234,33 @@ func (a *assembly) push(ctx context.Context, repo string, res *Result) error {
 		}
 		res.Names = append(res.Names, n.String())
 	}
-	switch {
-	case there && len(up.Tags) == 0:
+	if there && len(up.Tags) == 0 {
 		a.Progress.Known(repo + " has this image already: nothing to push")
 		return nil
+	}
+	below, err := a.baseLayers()
+	if err != nil {
+		return err
+	}
+	var has []registry.Blob // without a question
+	switch {
 	case there:
-		up.Manifests = []registry.Content{a.root}
+		has, up.Manifests = slices.Concat(below, a.blobs), []registry.Content{a.root}
+	case a.env.in(repo):
+		has, up.Blobs, up.Manifests = below, a.blobs, a.manifests()
 	default:
-		up.Blobs, up.Manifests = a.blobs, a.manifests()
+		up.Blobs, up.Manifests = slices.Concat(below, a.blobs), a.manifests()
 	}
-	if !there && !a.env.in(repo) {
-		below, err := a.baseLayers()
-		if err != nil {
-			return err
+	return a.transfer("push "+repo, func(t *registry.Traffic) error {
+		for _, b := range has {
+			t.Has(b.Size)
 		}
-		up.Blobs = append(below, a.blobs...)
-	}
-	return a.Progress.Step("push "+repo, func() error { return a.Registry.Push(ctx, up) })
+		up.Traffic = t
+		return a.Registry.Push(ctx, up)
+	})
 }
 
-// baseLayers are the layers of the environment, for a repository that does not have it.
+// baseLayers are the layers of the environment, with where it can be read from.
 func (a *assembly) baseLayers() ([]registry.Blob, error) {
 	var list []registry.Blob
 	for _, img := range a.env.rec.Images {

@@ -50,14 +50,18 @@ type build struct {
 	stamp    digest.Digest               // of its files, before they were read
 	imageID  digest.Digest               // the identity, "" when there is none
 
-	stop    context.CancelFunc // of an opening that nobody waits for
-	early   *early             // nil when the names are not asked for ahead
-	assumed ocispecs.Platform  // the builder's own platform, from memory
-	solved  bool               // the builder was given something to do
-	steps   *stepOutputs       // of a solve with native steps
-	began   time.Time
-	seen    *journal.Steps // what progress said, for the record
-	last    *journal.Build // the record before this one, nil for none
+	stop     context.CancelFunc // of an opening that nobody waits for
+	early    *early             // nil when the names are not asked for ahead
+	assumed  ocispecs.Platform  // the builder's own platform, from memory
+	solved   bool               // the builder was given something to do
+	linked   bool               // the builder was given the remote caches of the request
+	wrote    bool               // it wrote all of them
+	steps    *stepOutputs       // of a solve with native steps
+	began    time.Time
+	warnings []string       // for the result
+	moved    transfers      // of blobs, by this process
+	seen     *journal.Steps // what progress said, for the record
+	last     *journal.Build // the record before this one, nil for none
 
 	opening sync.Once
 	builder Builder
@@ -107,6 +111,10 @@ func (e *Engine) Build(ctx context.Context, req Request) (res *Result, err error
 		res.Builder = b.builder.Name()
 	}
 	res.Identity = b.imageID
+	res.Transferred = b.moved.total()
+	b.tellUnwritten(res)
+	b.nameOwnCache(ctx, res)
+	res.Warnings = append(res.Warnings, b.warnings...)
 	return res, nil
 }
 

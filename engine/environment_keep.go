@@ -115,7 +115,7 @@ const maxMerges = 5
 func (b *build) pushEnvironment(ctx context.Context, e *environment, repo string, kept registry.Companion) error {
 	name := repo + ":" + e.tag()
 	for range maxMerges {
-		parts := registry.Upload{Repository: repo, Manifests: []registry.Content{kept.Manifest}}
+		parts := registry.Upload{Repository: repo, Manifests: []registry.Content{kept.Manifest}, Traffic: &b.moved.aside}
 		for _, c := range kept.Blobs {
 			parts.Blobs = append(parts.Blobs, c.Blob())
 		}

@@ -53,7 +53,7 @@ func (b *build) learn(ctx context.Context, e *environment) error {
 		}
 		return gateway.NewResult(), nil
 	}
-	if _, err := b.solveOnce(ctx, func(llb.Machine) gateway.BuildFunc { return pull }, nil, nil); err != nil {
+	if _, err := b.solveOnce(ctx, func(llb.Machine) gateway.BuildFunc { return pull }, nil, nil, nil); err != nil {
 		return err
 	}
 	for id, f := range l.facts {
@@ -71,7 +71,7 @@ func (b *build) solveEnvironment(ctx context.Context, e *environment) error {
 	}
 	l := &looker{env: e, facts: map[string]*Facts{}}
 	resp, err := nativeFirst(ctx, b, e.img, e.rec, func(rec *llb.Recording) (map[string]string, error) {
-		return b.solveOnce(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, l.look) }, platformAttrs(rec), exports)
+		return b.solveOnce(ctx, func(m llb.Machine) gateway.BuildFunc { return rec.Replay(m.Apply, l.look) }, platformAttrs(rec), exports, b.links())
 	})
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ type handsOver interface{ HandsOver() bool }
 // takeOver turns the push of a builder that can hand images over into one of this process. The receiver is nil, and the
 // exports are as they were, for all others.
 func (b *build) takeOver(exports []client.ExportEntry, stop context.CancelCauseFunc) ([]client.ExportEntry, *receiver) {
-	i := slices.IndexFunc(exports, func(e client.ExportEntry) bool { return e.Type == client.ExporterImage && e.Attrs["push"] == "true" })
+	i := pushed(exports)
 	h, ok := b.builder.(handsOver)
 	if i < 0 || !ok || !h.HandsOver() {
 		return exports, nil
@@ -68,6 +68,11 @@ func (b *build) takeOver(exports []client.ExportEntry, stop context.CancelCauseF
 	repos := strings.Split(exports[i].Attrs["name"], ",")
 	exports[i].Attrs = attrs
 	return exports, &receiver{build: b, repos: repos, stop: stop, over: make(chan struct{})}
+}
+
+// pushed is the place of the export that a builder is asked to push, -1 when there is none.
+func pushed(exports []client.ExportEntry) int {
+	return slices.IndexFunc(exports, func(e client.ExportEntry) bool { return e.Type == client.ExporterImage && e.Attrs["push"] == "true" })
 }
 
 // receiver pushes an image while the in-process BuildKit makes it: to the first repository as the layers grow, and from
@@ -85,6 +90,7 @@ type receiver struct {
 	mu      sync.Mutex
 	traffic *registry.Traffic
 	ended   bool
+	whole   bool  // all of the image is pushed
 	err     error // the first one of pushing
 }
 
@@ -137,8 +143,12 @@ func (r *receiver) Image(ctx context.Context, img export.Image) error {
 	err := r.push(ctx, img)
 	if err != nil {
 		r.fail(err)
+		return err
 	}
-	return err
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.whole = true
+	return nil
 }
 
 func (r *receiver) push(ctx context.Context, img export.Image) error {
@@ -178,16 +188,24 @@ func (r *receiver) failure() error {
 	return r.err
 }
 
+// outcome is what people are told of the push: one that is over before the image is whole was given up.
+func (r *receiver) outcome() error {
+	if err := r.failure(); err != nil || r.whole {
+		return err
+	}
+	return context.Canceled
+}
+
 // watched returns the counters of the push, and has them shown from the first call on.
 func (r *receiver) watched() *registry.Traffic {
 	r.show.Do(func() {
 		started := make(chan struct{})
 		r.shown.Go(func() {
-			_ = r.build.Progress.Step("push "+strings.Join(r.repos, ", "), func() error {
-				r.traffic = &registry.Traffic{}
+			_ = r.build.transfer("push "+strings.Join(r.repos, ", "), func(t *registry.Traffic) error {
+				r.traffic = t
 				close(started)
 				<-r.over
-				return r.failure()
+				return r.outcome()
 			})
 		})
 		<-started
@@ -253,6 +271,7 @@ func (r *receiver) blob(store engineBlobs, desc ocispecs.Descriptor, sources []s
 	b := registry.Blob{Descriptor: plainDescriptor(desc), From: r.build.resolver.repository(sources)}
 	if store.has(desc) {
 		b.Open = func(offset int64) (io.ReadCloser, error) { return store.open(desc.Digest, offset) }
+		b.Trusted = true
 	}
 	return b
 }
@@ -307,8 +326,8 @@ func (s engineBlobs) document(desc ocispecs.Descriptor) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(rc, maxDocument))
 }
 
-// repository is the repository, among those that images of this build were resolved in, that one of the sources is;
-// sources have no ports. "" when there is none.
+// repository is the repository, among those that images of this build were resolved in and those of its caches, that
+// one of the sources is; sources have no ports, but where they are caches. "" when there is none.
 func (r *resolver) repository(sources []string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -318,7 +337,7 @@ func (r *resolver) repository(sources []string) string {
 			continue
 		}
 		host, _, _ := strings.Cut(reference.Domain(named), ":")
-		if slices.Contains(sources, host+"/"+reference.Path(named)) {
+		if slices.Contains(sources, host+"/"+reference.Path(named)) || slices.Contains(sources, repo) {
 			return repo
 		}
 	}

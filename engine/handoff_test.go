@@ -158,7 +158,7 @@ func TestReceiverFails(t *testing.T) {
 	f.mu.Lock()
 	f.closed = true
 	f.mu.Unlock()
-	r.err = nil
+	r.err, r.repos = nil, []string{f.host + "/private"}
 	r.Made(t.Context(), export.Made{Layers: []ocispecs.Descriptor{files.made}, Blobs: files.dir})
 	if !errors.Is(stopped, registry.ErrDenied) || !errors.Is(r.failure(), registry.ErrDenied) {
 		t.Errorf("stopped by %v, failed for %v", stopped, r.failure())

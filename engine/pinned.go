@@ -17,6 +17,7 @@ type pinnedClient struct {
 
 // ResolveImageConfig implements gateway.Client.
 func (c *pinnedClient) ResolveImageConfig(ctx context.Context, ref string, opt sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	c.build.resolver.know(ref)
 	_, at, pinned := c.build.req.Pins.apply(ref)
 	if !pinned {
 		return c.Client.ResolveImageConfig(ctx, ref, opt)

@@ -16,14 +16,20 @@ type Progress struct {
 	wg   sync.WaitGroup
 	once sync.Once
 	see  func(*client.SolveStatus) // is shown each status first; nil for nobody
+	look Look
 }
 
-// NewProgress returns a stream; somebody has to read Statuses until it is closed.
-func NewProgress() *Progress { return &Progress{out: make(chan *client.SolveStatus, 16)} }
+// NewProgress returns a stream for a display of lines that stay; somebody has to read Statuses until it is closed.
+func NewProgress() *Progress { return NewProgressFor(LookLines) }
+
+// NewProgressFor returns a stream for a display; somebody has to read Statuses until it is closed.
+func NewProgressFor(look Look) *Progress {
+	return &Progress{out: make(chan *client.SolveStatus, 16), look: look}
+}
 
 // watched is a part of the stream that see is shown, too. It is not closed; who has one waits for its end.
 func (p *Progress) watched(see func(*client.SolveStatus)) *Progress {
-	return &Progress{out: p.out, see: see}
+	return &Progress{out: p.out, see: see, look: p.look}
 }
 
 // wait returns when everything that was going on is told.

@@ -49,6 +49,13 @@ func (b *build) journalEntry(ctx context.Context, res *Result, err error) journa
 	r := journal.Build{
 		Name: asked.RecordName(), Source: b.req.Source, Kind: b.req.Plan.Kind, Start: b.began.UTC().Truncate(time.Millisecond),
 		Took: time.Since(b.began).Milliseconds(), Pushed: out.Push, Identity: b.imageID, Steps: b.seen.List(hide),
+		Sent: b.moved.counted().Sent,
+	}
+	for _, l := range b.req.CacheFrom {
+		r.CacheFrom = append(r.CacheFrom, l.String())
+	}
+	for _, l := range b.req.CacheTo {
+		r.CacheTo = append(r.CacheTo, l.String())
 	}
 	for _, e := range out.Exports {
 		r.Exports = append(r.Exports, string(e.Type))

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/llb"
+	"github.com/ibuild/ibuild/registry"
 	"github.com/moby/buildkit/session/secrets"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -29,6 +30,12 @@ type Request struct {
 	Builder string
 	// Pins are the digests that a lock has for tags; nil when there is no lock.
 	Pins Pins
+	// CacheFrom are remote caches that a builder may find results in, and CacheTo those that it puts results into: all
+	// when the whole image is solved, those of the environment when code is put on top in this process. Neither is in
+	// an identity. Nothing is solved for their sake; see docs/remote-cache.md.
+	CacheFrom, CacheTo []CacheLink
+	// CacheStrict makes it an error when a cache cannot be written, unless that one has ignore-error.
+	CacheStrict bool
 }
 
 // Outputs say where a result goes. None at all leaves it in the builder's cache.
@@ -121,6 +128,9 @@ type Result struct {
 	How How
 	// Builder is the name of the builder that was used, "" for none.
 	Builder string
+	// Transferred is what this process brought to registries, and what it did not have to. Nil when a builder has pushed by
+	// itself: what that moved is not known.
+	Transferred *registry.Transferred
 	// Warnings say in words what people should know of the result; none of them stops a build.
 	Warnings []string
 }

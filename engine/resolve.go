@@ -36,11 +36,21 @@ type resolver struct {
 
 	mu    sync.Mutex
 	asked map[string]ResolvedImage
-	repos []string // that images were found in
+	repos []string // that images were found in, and that caches are in
 }
 
 func newResolver(e *Engine, pins Pins) *resolver {
 	return &resolver{images: e.Registry.NewResolver(), pins: pins, seen: journal.Open(e.Cache), asked: map[string]ResolvedImage{}}
+}
+
+// know notes that layers may come from a repository that no recording resolves: that of a cache, or of an image that a
+// frontend resolves on the builder.
+func (r *resolver) know(ref string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if named, err := reference.ParseNormalizedNamed(ref); err == nil && !slices.Contains(r.repos, named.Name()) {
+		r.repos = append(r.repos, named.Name())
+	}
 }
 
 // ResolveImage implements llb.Resolver.

@@ -101,7 +101,7 @@ func (p *pinTester) ResolveImageConfig(_ context.Context, ref string, _ sourcere
 func TestPinnedClient(t *testing.T) {
 	d := digest.FromString("x")
 	inner := &pinTester{}
-	c := &pinnedClient{Client: inner, build: &build{req: Request{Pins: Pins{"docker.io/library/debian:12": d}, Plan: &llb.Plan{}}}}
+	c := &pinnedClient{Client: inner, build: &build{resolver: &resolver{}, req: Request{Pins: Pins{"docker.io/library/debian:12": d}, Plan: &llb.Plan{}}}}
 	for _, ref := range []string{"debian:12", "debian:13"} {
 		if got, _, _, err := c.ResolveImageConfig(t.Context(), ref, sourceresolver.Opt{}); err != nil || got != ref {
 			t.Errorf("%s: %s, %v", ref, got, err)

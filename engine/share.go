@@ -6,6 +6,7 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/llb"
+	"github.com/ibuild/ibuild/registry"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -59,8 +60,8 @@ func (b *build) bring(ctx context.Context, from string, desc ocispecs.Descriptor
 			continue
 		}
 		var err error
-		_ = b.Progress.Step("copy the image to "+repo, func() error {
-			err = b.Registry.Copy(ctx, from, repo, desc, nil)
+		_ = b.transfer("copy the image to "+repo, func(t *registry.Traffic) error {
+			err = b.Registry.Copy(ctx, from, repo, desc, t)
 			return nil // a red line would say that the build failed
 		})
 		if err != nil {
@@ -87,7 +88,10 @@ func (b *build) share(ctx context.Context, id digest.Digest, res *Result) {
 	for _, repo := range b.req.Outputs.environmentRepos() {
 		name, err := tagged(repo, environmentTag(id))
 		if err == nil && b.req.Outputs.EnvRepo != nil && repo != from {
-			err = b.Registry.Copy(ctx, from, repo, res.Descriptor, nil)
+			_ = b.transfer("copy the image to "+repo, func(t *registry.Traffic) error {
+				err = b.Registry.Copy(ctx, from, repo, res.Descriptor, t)
+				return nil // as above
+			})
 		}
 		if err == nil {
 			err = b.tag(ctx, name, res.Descriptor)

@@ -85,7 +85,7 @@ func (b *build) export(ctx context.Context, build func(llb.Machine) gateway.Buil
 		return nil, err
 	}
 	defer out.discard()
-	resp, err := b.solveOnce(ctx, build, attrs, out.entries)
+	resp, err := b.solveOnce(ctx, build, attrs, out.entries, b.links())
 	if err != nil {
 		return nil, out.why(ctx, err)
 	}
@@ -119,8 +119,9 @@ func (b *build) moveTags(ctx context.Context, res *Result) error {
 	return nil
 }
 
-// solveOnce is one solve: a session with everything that the definition may ask for, and the given exports.
-func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string, exports []client.ExportEntry) (map[string]string, error) {
+// solveOnce is one solve: a session with everything that the definition may ask for, the given exports, and the remote
+// caches (nil for none).
+func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string, exports []client.ExportEntry, links *linkUse) (map[string]string, error) {
 	if err := b.mayPush(ctx); err != nil {
 		return nil, err
 	}
@@ -140,6 +141,9 @@ func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.B
 	defer stop(nil)
 	exports, taker := b.takeOver(b.withoutZstd(exports), stop)
 	defer taker.end()
+	if taker == nil && pushed(exports) >= 0 {
+		b.moved.uncounted()
+	}
 	mounts := map[string]fsutil.FS{}
 	for name, l := range b.req.Plan.Locals {
 		if mounts[name], err = l.Transfer(stop); err != nil {
@@ -162,7 +166,11 @@ func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.B
 		opt.Session = append(opt.Session, export.Attach(taker))
 	}
 	steps := cmp.Or(b.steps, &stepOutputs{})
-	resp, err := c.Build(sending, opt, "ibuild", build(machine), steps.tee(b.Progress.Solve()))
+	links.offer(ctx, &opt)
+	resp, err := c.Build(sending, opt, "ibuild", links.ask(build(machine)), steps.tee(links.watch(b.Progress.Solve())))
+	if failed := links.end(ctx, err); failed != nil {
+		return nil, failed
+	}
 	if failed := taker.failure(); failed != nil && ctx.Err() == nil {
 		return nil, failed
 	}

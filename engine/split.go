@@ -103,9 +103,25 @@ func (a *assembly) layersOfStep(ctx context.Context, l codeLayer, room int) ([]r
 		if err != nil {
 			return nil, err
 		}
+		a.sendAhead(ctx, layer)
 		out = append(out, layer)
 	}
 	return out, nil
+}
+
+// aheadFrom is the size in bytes from which on a layer is sent while the next one is made.
+const aheadFrom = 8 << 20
+
+// sendAhead begins to push a large layer, as nobody sees it there before a manifest names it. When that fails, the push
+// of the whole image tries again.
+func (a *assembly) sendAhead(ctx context.Context, l registry.Layer) {
+	repos := a.req.Outputs.repositories()
+	if len(repos) == 0 || l.Size < aheadFrom {
+		return
+	}
+	a.ahead.Go(func() {
+		_ = a.Registry.PushBlob(ctx, repos[0], registry.Blob{Descriptor: l.Descriptor, New: l.New}, &a.moved.aside)
+	})
 }
 
 func (a *assembly) layer(ctx context.Context, p part) (registry.Layer, error) {

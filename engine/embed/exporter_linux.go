@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/engine/export"
 	"github.com/ibuild/ibuild/registry/codec"
 	"github.com/moby/buildkit/cache"
@@ -205,6 +206,11 @@ func (h *handing) layers(ctx context.Context, src *exporter.Source, sender *expo
 			}
 			for _, desc := range remotes[0].Descriptors {
 				from := h.sourcesOf(ctx, desc)
+				if sender != nil && len(from) == 0 {
+					if err := h.bring(ctx, remotes[0].Provider, desc); err != nil {
+						return err
+					}
+				}
 				mu.Lock()
 				sources[desc.Digest] = from
 				mu.Unlock()
@@ -250,6 +256,21 @@ func (h *handing) made(ctx context.Context, ref cache.ImmutableRef, g session.Gr
 	return nil
 }
 
+// bring reads a layer that is not here yet: one of a remote cache that is no repository, where the client cannot find it.
+func (h *handing) bring(ctx context.Context, from content.Provider, desc ocispecs.Descriptor) error {
+	if _, err := h.worker.ContentStore().Info(ctx, desc.Digest); err == nil {
+		return nil
+	}
+	ra, err := from.ReaderAt(ctx, desc) // puts it into the content store
+	if err != nil {
+		return err
+	}
+	return ra.Close()
+}
+
+// cacheLabel has the whole reference of the remote cache that a blob was seen in.
+const cacheLabel = sourceLabel + "ref"
+
 // sourceLabel begins the name of a label or annotation with the repositories of a host that a blob was seen in.
 const sourceLabel = "containerd.io/distribution.source."
 
@@ -266,7 +287,11 @@ func (h *handing) sourcesOf(ctx context.Context, desc ocispecs.Descriptor) []str
 	}
 	var list []string
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		if host, ok := strings.CutPrefix(key, sourceLabel); ok {
+		if key == cacheLabel {
+			if named, err := reference.ParseNormalizedNamed(labels[key]); err == nil {
+				list = append(list, named.Name())
+			}
+		} else if host, ok := strings.CutPrefix(key, sourceLabel); ok {
 			for repo := range strings.SplitSeq(labels[key], ",") {
 				list = append(list, host+"/"+repo)
 			}

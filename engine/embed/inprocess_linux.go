@@ -10,10 +10,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/defaults"
-	"github.com/moby/buildkit/cache/remotecache"
-	inlineremotecache "github.com/moby/buildkit/cache/remotecache/inline"
-	localremotecache "github.com/moby/buildkit/cache/remotecache/local"
-	registryremotecache "github.com/moby/buildkit/cache/remotecache/registry"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/frontend"
 	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
@@ -26,7 +22,6 @@ import (
 	"github.com/moby/buildkit/util/db/boltutil"
 	"github.com/moby/buildkit/util/entitlements"
 	"github.com/moby/buildkit/util/grpcerrors"
-	"github.com/moby/buildkit/util/resolver"
 	resolverconfig "github.com/moby/buildkit/util/resolver/config"
 	"github.com/moby/buildkit/worker"
 	bolt "go.etcd.io/bbolt"
@@ -172,21 +167,6 @@ func openDatabases(dir string) (*bboltcachestorage.Store, db.DB, error) {
 		return nil, nil, errors.Join(fmt.Errorf("open history.db: %w", err), cacheDB.Close())
 	}
 	return cacheDB, historyDB, nil
-}
-
-// addRemoteCaches offers the cache types that cost nothing to link. The SDKs of
-// the cloud ones (gha, s3, azblob) would be paid by every start of ibuild.
-func addRemoteCaches(opt *control.Opt, s settings, lw *localWorker, sessions *session.Manager) {
-	hosts := resolver.NewRegistryConfig(s.registries)
-	opt.ResolveCacheExporterFuncs = map[string]remotecache.ResolveCacheExporterFunc{
-		"registry": registryremotecache.ResolveCacheExporterFunc(sessions, hosts),
-		"local":    localremotecache.ResolveCacheExporterFunc(sessions),
-		"inline":   inlineremotecache.ResolveCacheExporterFunc(),
-	}
-	opt.ResolveCacheImporterFuncs = map[string]remotecache.ResolveCacheImporterFunc{
-		"registry": registryremotecache.ResolveCacheImporterFunc(sessions, lw.worker.ContentStore(), hosts),
-		"local":    localremotecache.ResolveCacheImporterFunc(sessions),
-	}
 }
 
 // listen starts the gRPC server on an in-memory connection.

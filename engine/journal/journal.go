@@ -47,9 +47,14 @@ type Build struct {
 	Bases []Base `json:"bases,omitempty"`
 	// Names that the image got in registries.
 	Names []string `json:"names,omitempty"`
+	// Sent is how many bytes of blobs this process has sent to registries; what a builder pushed by itself is not in it.
+	Sent int64 `json:"sent,omitempty"`
 	// Pushed and Exports are the outputs that were asked for; an export by its type.
 	Pushed  bool     `json:"pushed,omitempty"`
 	Exports []string `json:"exports,omitempty"`
+	// CacheFrom and CacheTo are the remote caches that were asked for, without credentials.
+	CacheFrom []string `json:"cacheFrom,omitempty"`
+	CacheTo   []string `json:"cacheTo,omitempty"`
 	// StepCount and Cached count the steps that were shown, and those of them that did not have to run.
 	StepCount int `json:"stepCount"`
 	Cached    int `json:"cached"`
