@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	resolverconfig "github.com/moby/buildkit/util/resolver/config"
-	"github.com/moby/buildkit/util/suggest"
 )
 
 // checker makes paths absolute and gathers what is wrong with values.
@@ -44,6 +43,8 @@ func (c *checker) config(cfg *Config) {
 		c.registry(host, &r)
 		cfg.Registry[host] = r
 	}
+	c.pushes(cfg.Push)
+	c.build(cfg.Build)
 	c.builder(&cfg.Builder)
 	c.engine(&cfg.Engine)
 	c.size([]string{"engine", "max_size"}, cfg.Engine.MaxSize)
@@ -59,12 +60,7 @@ var namespace = pattern(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$`)
 
 func (c *checker) registry(host string, r *resolverconfig.RegistryConfig) {
 	key := func(parts ...string) []string { return append([]string{"registry", host}, parts...) }
-	switch why := hostProblem(host); {
-	case host == "index.docker.io" || host == "registry-1.docker.io":
-		c.bad(key(), `write [registry."docker.io"]`, "Docker Hub's settings go by the name that references have", nil)
-	case why != "":
-		c.bad(key(), `write the host alone, such as [registry."docker.io"] or [registry."localhost:5000"]`, why, nil)
-	}
+	c.registryHost("registry", host)
 	for i, m := range r.Mirrors {
 		c.mirror(key("mirrors", strconv.Itoa(i)), m)
 	}
@@ -122,14 +118,7 @@ func (c *checker) engine(e *Engine) {
 	if e.Root != "" {
 		c.path([]string{"engine", "root"}, &e.Root, anything)
 	}
-	names := []string{"auto", "overlayfs", "fuse-overlayfs", "native"}
-	if e.Snapshotter != "" && !slices.Contains(names, e.Snapshotter) {
-		hint := "there are " + strings.Join(names, ", ")
-		if match, ok := suggest.Search(e.Snapshotter, names, false); ok {
-			hint = "did you mean " + match + "?"
-		}
-		c.bad([]string{"engine", "snapshotter"}, hint, fmt.Sprintf("there is no snapshotter %q", e.Snapshotter), nil)
-	}
+	c.oneOf([]string{"engine", "snapshotter"}, e.Snapshotter, "auto", "overlayfs", "fuse-overlayfs", "native")
 	if strings.Contains(e.Runtime, "/") {
 		c.path([]string{"engine", "runtime"}, &e.Runtime, aFile)
 	}

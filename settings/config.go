@@ -11,10 +11,13 @@ type Config struct {
 
 	// Registry has settings by host, with the keys of buildkitd.toml.
 	Registry map[string]resolverconfig.RegistryConfig `toml:"registry"`
-	Builder  Builder                                  `toml:"builder"`
-	Engine   Engine                                   `toml:"engine"`
-	Cache    Cache                                    `toml:"cache"`
-	Packages Packages                                 `toml:"packages"`
+	// Push is how pushes go, by host.
+	Push     map[string]Push `toml:"push"`
+	Build    Build           `toml:"build"`
+	Builder  Builder         `toml:"builder"`
+	Engine   Engine          `toml:"engine"`
+	Cache    Cache           `toml:"cache"`
+	Packages Packages        `toml:"packages"`
 	// TokenHosts are, by registry, hosts outside of its domain that may be given its credentials to make
 	// tokens of.
 	TokenHosts map[string][]string `toml:"token_hosts"`

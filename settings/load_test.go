@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	resolverconfig "github.com/moby/buildkit/util/resolver/config"
@@ -42,6 +43,22 @@ cert = "certs/ca.pem"
 http = true
 insecure = false
 
+[push."mirror.local:5000"]
+parallel = 4
+chunk = "100MB"
+resume = false
+mount = false
+compression = "gzip"
+stall = "90s"
+answer = "10m"
+
+[push."other.local"]
+chunk = "0"
+
+[build]
+compression = "zstd"
+compression_level = 3
+
 [builder]
 addr = "tcp://build.local:1234"
 ca = "~/ca.pem"
@@ -77,7 +94,7 @@ func TestLoad(t *testing.T) {
 	dir := write(t, fullFiles(t))
 	in := func(p string) string { return filepath.Join(dir, p) }
 	t.Setenv("HOME", in("home"))
-	yes, no := true, false
+	yes, no, four := true, false, 4
 	want := &Config{
 		File: in("config.toml"),
 		Registry: map[string]resolverconfig.RegistryConfig{
@@ -87,6 +104,11 @@ func TestLoad(t *testing.T) {
 			},
 			"mirror.local:5000": {PlainHTTP: &yes, Insecure: &no},
 		},
+		Push: map[string]Push{
+			"mirror.local:5000": {Parallel: &four, Chunk: "100MB", Resume: &no, Mount: &no, Compression: "gzip", Stall: "90s", Answer: "10m"},
+			"other.local":       {Chunk: "0"},
+		},
+		Build:   Build{Compression: "zstd", CompressionLevel: 3},
 		Builder: Builder{Addr: "tcp://build.local:1234", CA: in("home/ca.pem"), Cert: in("certs/ca.pem"), Key: in("certs/key.pem"), ServerName: "buildkitd"},
 		Engine:  Engine{Root: in("home/engine"), Snapshotter: "native", Runtime: "crun"},
 		Packages: Packages{
@@ -162,6 +184,24 @@ func TestLoadErrors(t *testing.T) {
 				"c.toml:6:1: unknown key index-url in [packages]; did you mean index_url?\n" +
 				"c.toml:7:1: unknown key colour in [packages]; the keys here are index_url, extra_index_urls, ca, http_proxy, https_proxy, no_proxy, apt_proxy, apt_sources\n" +
 				"c.toml:9:1: unknown key certt in [registry.a.keypair]; did you mean cert?"},
+		// Pushes.
+		{"[push.'https://a']", `c.toml:1:7: push."https://a": "https://a" has a scheme; write the host alone, such as [push."docker.io"] or [push."localhost:5000"]`},
+		{"[push.'registry-1.docker.io']", `c.toml:1:7: push."registry-1.docker.io": Docker Hub's settings go by the name that references have; write [push."docker.io"]`},
+		{"[push.a]\nparalell = 4", `c.toml:2:1: unknown key paralell in [push.a]; did you mean parallel?`},
+		{"[push.a]\nparallel = '4'", `c.toml:2:12: push.a.parallel takes a whole number; this is a string`},
+		{"[push.a]\nparallel = 1.5", `c.toml:2:12: push.a.parallel takes a whole number; this is a float`},
+		{"[push.a]\nchunk = 100", `c.toml:2:9: push.a.chunk takes a string; this is an integer`},
+		{"[push.a]\nresume = 'no'", `c.toml:2:10: push.a.resume takes true or false; this is a string`},
+		{"[push.a]\nparallel = 0\n[push.b]\nparallel = 65", "c.toml:2:1: push.a.parallel: 0 is not a number of blobs at a time; write 1 to 64\nc.toml:4:1: push.b.parallel: 65 is not a number of blobs at a time; write 1 to 64"},
+		{"[push.a]\nchunk = '4 parts'", `c.toml:2:9: push.a.chunk: "4 parts" is not a size; write 5MB to 5GB, or 0 to send each blob in one request`},
+		{"[push.a]\nchunk = '1MB'", `c.toml:2:9: push.a.chunk: "1MB" is not a size that registries take; write 5MB to 5GB, or 0 to send each blob in one request`},
+		{"[push.a]\ncompression = 'gzipp'", `c.toml:2:15: push.a.compression: there is no compression "gzipp"; did you mean gzip?`},
+		{"[push.a]\nstall = '60'\nanswer = '2h'", "c.toml:2:9: push.a.stall: \"60\" is not a time to wait; write 1s to 1h, such as 90s or 5m\nc.toml:3:10: push.a.answer: \"2h\" is not a time to wait; write 1s to 1h, such as 90s or 5m"},
+		{"[build]\ncompression = 'lz4'", `c.toml:2:15: build.compression: there is no compression "lz4"; there are zstd, gzip, uncompressed`},
+		{"[build]\ncompression_level = 3", `c.toml:2:1: build.compression_level: there is a level without its compression; add compression: levels mean something else for each`},
+		{"[build]\ncompression = 'gzip'\ncompression_level = 10", `c.toml:3:1: build.compression_level: gzip has no level 10; write 1 to 9`},
+		{"[build]\ncompression = 'zstd'\ncompression_level = -1", `c.toml:3:1: build.compression_level: zstd has no level -1; write 1 to 22`},
+		{"[build]\ncompression = 'uncompressed'\ncompression_level = 1", `c.toml:3:1: build.compression_level: there are no levels without compression; leave it out`},
 		// Hosts.
 		{"[registry.'https://docker.io']", `c.toml:1:11: registry."https://docker.io": "https://docker.io" has a scheme; write the host alone, such as [registry."docker.io"] or [registry."localhost:5000"]`},
 		{"[registry.'a/b']", `c.toml:1:11: registry."a/b": "a/b" has a path; write the host alone, such as [registry."docker.io"] or [registry."localhost:5000"]`},
@@ -246,6 +286,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte("registry.a = {keypair = [{key = 'x'}, {cert = 'y'}]}"))
 	f.Add([]byte("[[registry.a.keypair]]\n[[registry.a.keypair]]\n[registry.a.keypair.x]\n"))
 	f.Add([]byte("[packages]\nindex_url = 'https://u:p@h'\nca=[]\n"))
+	f.Add([]byte("[push.a]\nchunk = '1e99GB'\nparallel = 99999999999999999999\nstall = '9999999h'\n"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, err := parse("c.toml", filepath.Join(dir, "c.toml"), data)
@@ -257,4 +298,17 @@ func FuzzConfig(f *testing.F) {
 		}
 		cfg.BuildkitdTOML()
 	})
+}
+
+func TestPushValues(t *testing.T) {
+	p := Push{Chunk: "100MB", Stall: "90s", Answer: "5m"}
+	if *p.ChunkBytes() != 100e6 || *p.StallTime() != 90*time.Second || *p.AnswerTime() != 5*time.Minute {
+		t.Error(*p.ChunkBytes(), *p.StallTime(), *p.AnswerTime())
+	}
+	if n := (Push{Chunk: "0"}).ChunkBytes(); n == nil || *n != 0 {
+		t.Error("no chunks are not told from nothing said")
+	}
+	if p = (Push{}); p.ChunkBytes() != nil || p.StallTime() != nil || p.AnswerTime() != nil {
+		t.Error("nothing said is something")
+	}
 }

@@ -133,6 +133,8 @@ func kindName(t reflect.Type) string {
 		return "a string"
 	case reflect.Bool:
 		return "true or false"
+	case reflect.Int:
+		return "a whole number"
 	case reflect.Slice:
 		return "a list of " + strings.TrimPrefix(kindName(elem(t.Elem())), "a ") + "s"
 	default:

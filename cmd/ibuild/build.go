@@ -57,6 +57,9 @@ func buildFlags() []cli.Flag {
 		&cli.StringFlag{Name: "env-repo", Usage: "`REPOSITORY` where environments are kept and found, in place of the image's own", EnvVars: []string{"IBUILD_ENV_REPO"}},
 		&cli.BoolFlag{Name: "no-env-tag", Usage: "neither keep nor look for environments in registries, whatever --env-repo says"},
 		noCacheFlag(),
+		&cli.StringSliceFlag{Name: "cache-from", Usage: "`CACHE` where results of steps may be found, several are allowed: NAME of a registry, or type=registry|local|gha|s3,…; see docs/remote-cache.md"},
+		&cli.StringSliceFlag{Name: "cache-to", Usage: "`CACHE` that results of steps are put into, several are allowed: NAME of a registry, or type=registry|inline|local|gha|s3,…"},
+		&cli.BoolFlag{Name: "cache-strict", Usage: "fail when a cache cannot be written, in place of a warning"},
 		noLockFlag(),
 	}
 }
@@ -162,6 +165,9 @@ func (o *order) read(c *cli.Context) (err error) {
 	if err := o.readOutputs(c); err != nil {
 		return err
 	}
+	if err := o.readCaches(c); err != nil {
+		return err
+	}
 	return o.readSecrets(c)
 }
 
@@ -200,20 +206,24 @@ func (o *order) readOutputs(c *cli.Context) error {
 	return nil
 }
 
-// readCompression reads how layers are compressed.
+// readCompression reads how layers are compressed; without a flag it stays as the settings have it.
 func readCompression(c *cli.Context, out *engine.Outputs) error {
-	out.Compression = engine.Compression{Name: c.String("compression"), Level: c.Int("compression-level")}
-	name := first(out.Compression.Name, codec.Zstd)
-	if _, err := codec.New(name, out.Compression.Level); err != nil {
+	asked := engine.Compression{Name: c.String("compression"), Level: c.Int("compression-level")}
+	if asked == (engine.Compression{}) {
+		return nil
+	}
+	name := first(asked.Name, codec.Zstd)
+	if _, err := codec.New(name, asked.Level); err != nil {
 		hint := "the names are " + strings.Join(codec.Names(), ", ")
 		if match, ok := suggest.Search(name, codec.Names(), false); ok {
 			hint = "did you mean " + match + "?"
 		}
 		return &usage{msg: "--compression: " + err.Error(), hint: hint}
 	}
-	if out.Compression.Level != 0 && out.Compression.Name == "" {
+	if asked.Level != 0 && asked.Name == "" {
 		return &usage{msg: "--compression-level needs --compression", hint: "levels mean something else for each: add --compression zstd or gzip"}
 	}
+	out.Compression = asked
 	return nil
 }
 

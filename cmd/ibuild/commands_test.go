@@ -38,6 +38,8 @@ func TestMetadata(t *testing.T) {
 			`{"containerimage.config.digest":"sha256:3","containerimage.descriptor":{"mediaType":"m","digest":"sha256:1","size":2},"containerimage.digest":"sha256:1","image.name":"a:1,b:2"}`},
 		"an index": {engine.Result{Descriptor: d}, `{"containerimage.descriptor":{"mediaType":"m","digest":"sha256:1","size":2},"containerimage.digest":"sha256:1"}`},
 		"no image": {engine.Result{}, `{}`},
+		"pushed by ibuild": {engine.Result{Transferred: &registry.Transferred{Sent: 7, Moved: registry.Tally{Blobs: 1, Bytes: 7}}},
+			`{"ibuild.network":{"sentBytes":7,"fetchedBytes":0,"moved":{"blobs":1,"bytes":7},"there":{"blobs":0,"bytes":0},"mounted":{"blobs":0,"bytes":0}}}`},
 	} {
 		data, err := json.Marshal(metadata(&c.res))
 		if err != nil || string(data) != c.want {
@@ -94,7 +96,11 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"llb", "--tls-ca", "x", docker}, 2, "ERROR: there is no flag --tls-ca\n"},
 		{[]string{"build", "--config", "x", docker}, 2, "ERROR: there is no flag --config\nhint:  it goes before the command: ibuild --config … build\n"},
 		{[]string{"build", "--load", docker}, 2, "ERROR: --load is not supported yet\nhint:  leave it out, or use docker buildx for this build\n"},
-		{[]string{"build", "--cache-from=type=gha", docker}, 2, "ERROR: --cache-from is not supported yet"},
+		{[]string{"build", "--cache-from=type=gha,url=http://x,token=", docker}, 2, "ERROR: --cache-from: type=gha needs token, and ACTIONS_RUNTIME_TOKEN is not set\n"},
+		{[]string{"build", "--cache-to=type=local,det=x", docker}, 2, "ERROR: --cache-to: field 2: a cache of type local has no \"det\"\nhint:  did you mean dest?\n"},
+		{[]string{"build", "--cache-to=type=inline", docker}, 2, "ERROR: --cache-to type=inline puts the cache into the image, and no image is asked for\n"},
+		{[]string{"build", "--cache-strict", docker}, 2, "ERROR: --cache-strict is about --cache-to, which is missing\n"},
+		{[]string{"build", "--builder", "noop", "--cache-from", "a/b", docker}, 2, "ERROR: the builder noop runs no steps, so it neither reads nor writes caches\n"},
 		{[]string{"build", "--ssh", "default", docker}, 2, "ERROR: --ssh is not supported yet"},
 		{[]string{"build", "--tag"}, 2, "ERROR: --tag needs a value\nhint:  see ibuild build --help\n"},
 		{[]string{"build", "--env-repo", "r/x:tag", docker}, 2, "ERROR: --env-repo r/x:tag is not a repository\nhint:  write [registry/]name"},
@@ -127,8 +133,9 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"--config", filepath.Join(dir, "none.toml"), "build", docker}, 2, "none.toml"},
 		{[]string{"--nosuch", "build", docker}, 2, "ERROR: there is no flag --nosuch\nhint:  see ibuild --help\n"},
 		{[]string{"bild", docker}, 2, "ERROR: ibuild has no command \"bild\"\nhint:  did you mean ibuild build?\n"},
+		{[]string{"doctor", "--try-push", "ghcr.io/me/app:1"}, 2, "ERROR: --try-push ghcr.io/me/app:1 is not a repository\nhint:  write [registry/]name in lower case and without a tag, e.g. ghcr.io/me/train\n"},
 		{[]string{"doctor", "x"}, 2, "ERROR: ibuild doctor takes no arguments: got x\n"},
-		{[]string{"help"}, 2, "hint:  the commands are build, exists, lock, llb, spec, explain, history, inspect, verify, cache, exec, doctor; see ibuild --help\n"},
+		{[]string{"help"}, 2, "hint:  the commands are build, exists, lock, llb, spec, explain, history, inspect, verify, copy, save, load, cache, exec, doctor; see ibuild --help\n"},
 		{[]string{"--help"}, 0, ""}, {[]string{"build", "--help"}, 0, ""}, {[]string{"--version"}, 0, ""}, {nil, 0, ""},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), dir, ""), func(t *testing.T) {
@@ -142,7 +149,7 @@ func TestCommandLines(t *testing.T) {
 
 // TestHelp: one flag has one meaning and the same words in all commands, and a word for its value.
 func TestHelp(t *testing.T) {
-	different := []string{"format", "output", "force", "platform"} // their values are the command's own
+	different := []string{"format", "output", "force", "platform", "all"} // their values are the command's own
 	words := map[string]string{}
 	var look func(list []*cli.Command)
 	look = func(list []*cli.Command) {

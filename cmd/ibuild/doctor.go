@@ -24,10 +24,10 @@ func doctorCommand() *cli.Command {
 		Usage: "check what builds need on this machine, and name the fix for what is missing",
 		Description: `It starts the builder for real, so what it says is what a build would see: the snapshotter and why it was
 chosen, the runtime, the platforms that can run here, credentials, and what the machine says about
-package indexes, proxies and certificates.
+package indexes, proxies and certificates. With --try-push it also tries what a push would meet.
 
 Exit codes: 0 builds can run, 1 something has to be mended, 2 usage.`,
-		Flags:  append(builderFlags(), engineFlags()...),
+		Flags:  slices.Concat(doctorFlags(), builderFlags(), engineFlags()),
 		Action: runDoctor,
 	}
 }
@@ -61,6 +61,10 @@ func runDoctor(c *cli.Context) error {
 	if err := noArgs(c); err != nil {
 		return err
 	}
+	repos, err := readTries(c)
+	if err != nil {
+		return err
+	}
 	d := &checkup{out: c.App.Writer}
 	h, err := wire(c)
 	if err != nil {
@@ -71,6 +75,9 @@ func runDoctor(c *cli.Context) error {
 	d.ok("ibuild", "%s, config %s", version, h.settings.File)
 	d.builder(c.Context, h)
 	d.credentials()
+	for _, repo := range repos {
+		d.push(c.Context, h, repo)
+	}
 	d.machine(c.Context, h)
 	d.space("cache", h.cache.Dir())
 	if d.bad {

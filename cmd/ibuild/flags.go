@@ -21,7 +21,7 @@ import (
 
 // later are flags of `docker buildx build` that people will type and that come with a later version.
 var later = []string{
-	"add-host", "allow", "annotation", "attest", "build-context", "cache-from", "cache-to", "call", "cgroup-parent", "check",
+	"add-host", "allow", "annotation", "attest", "build-context", "call", "cgroup-parent", "check",
 	"load", "network", "no-cache-filter", "no-source-map", "provenance", "sbom", "shm-size", "ssh", "ulimit",
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/ibuild/ibuild/cache"
 	"github.com/ibuild/ibuild/engine"
 	"github.com/ibuild/ibuild/engine/journal"
 	"github.com/ibuild/ibuild/frontends"
@@ -164,7 +165,12 @@ func writeBuild(w io.Writer, b *journal.Build, at *time.Location) error {
 	line("error", b.Error)
 	line("identity", b.Identity.String())
 	line("pushed", strings.Join(b.Names, " "))
+	if b.Sent > 0 {
+		line("sent", cache.FormatSize(b.Sent))
+	}
 	line("outputs", strings.Join(b.Exports, " "))
+	line("cache from", strings.Join(b.CacheFrom, ", "))
+	line("cache to", strings.Join(b.CacheTo, ", "))
 	if b.Result != nil {
 		line("result", b.Result.Digest.String())
 	}

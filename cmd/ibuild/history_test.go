@@ -287,6 +287,18 @@ func TestHistoryTable(t *testing.T) {
 	goldenText(t, "history.txt", out.String())
 }
 
+func TestHistorySaysWhatWasSent(t *testing.T) {
+	for sent, want := range map[int64]string{412e6: "412 MB", 0: ""} {
+		var out bytes.Buffer
+		if err := writeBuild(&out, &journal.Build{ID: 1, Sent: sent}, time.UTC); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out.String(), "sent "); got != (want != "") || !strings.Contains(out.String(), want) {
+			t.Errorf("%d: %s", sent, &out)
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	layer := func(v anatomy.Verdict) *anatomy.Report {
 		return &anatomy.Report{Old: "a", New: "b", Images: []anatomy.ImageReport{{Platform: "linux/amd64", Layers: []anatomy.LayerReport{{Step: "RUN x", Verdict: v, Reason: "r"}}}}}

@@ -34,11 +34,12 @@ type display struct {
 
 // show starts a display of the given mode (auto, tty, plain, quiet, rawjson) on standard error.
 func show(ctx context.Context, mode string) (*display, error) {
+	mode = settled(mode, os.Getenv)
 	d, err := progressui.NewDisplay(os.Stderr, progressui.DisplayMode(mode))
 	if err != nil {
 		return nil, &usage{msg: fmt.Sprintf("--progress %s: %v", mode, err), hint: "tty needs a terminal; write plain or auto"}
 	}
-	s := &display{progress: engine.NewProgress(), done: make(chan error, 1)}
+	s := &display{progress: engine.NewProgressFor(look(mode, terminal(os.Stderr))), done: make(chan error, 1)}
 	if mode == string(progressui.QuietMode) {
 		go func() { s.done <- failures(os.Stderr, s.progress.Statuses()) }()
 		return s, nil
@@ -49,6 +50,26 @@ func show(ctx context.Context, mode string) (*display, error) {
 		s.done <- err
 	}()
 	return s, nil
+}
+
+// settled is the mode without "auto" where that would go wrong: the cells of notebooks have a terminal to write to, but
+// they show no line written over another. Jupyter says by a variable that a kernel runs us.
+func settled(mode string, getenv func(string) string) string {
+	if mode == string(progressui.AutoMode) && getenv("JPY_PARENT_PID") != "" {
+		return string(progressui.PlainMode)
+	}
+	return mode
+}
+
+// look is what a display of the mode can show of work under way.
+func look(mode string, terminal bool) engine.Look {
+	switch {
+	case mode == string(progressui.RawJSONMode):
+		return engine.LookNumbers
+	case terminal && (mode == string(progressui.AutoMode) || mode == string(progressui.TtyMode)):
+		return engine.LookTerminal
+	}
+	return engine.LookLines
 }
 
 // failures shows nothing but the last log lines of steps that failed: quiet is for builds that work.

@@ -85,6 +85,7 @@ func explain(err error) (code int, msg, hint string) {
 		volatile *engine.VolatileError
 		unknown  *engine.UnknownError
 		full     *engine.FullError
+		linked   *engine.CacheError
 		exit     cli.ExitCoder
 	)
 	switch {
@@ -98,6 +99,8 @@ func explain(err error) (code int, msg, hint string) {
 		return exitUsage, err.Error(), platform.Hint()
 	case errors.As(err, &reg):
 		return registryCode(reg), err.Error(), reg.Hint
+	case errors.As(err, &linked):
+		return exitBuild, linked.Msg, linked.Hint
 	case errors.As(err, &full):
 		return exitBuild, strings.TrimPrefix(err.Error(), "failed to solve: "), fullHintFor(full)
 	case errors.As(err, &setup) && setup.Kind == embed.SetupRoot && isFullDisk(err):

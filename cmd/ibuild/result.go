@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ibuild/ibuild/engine"
+	"github.com/ibuild/ibuild/registry"
 	"github.com/urfave/cli/v2"
 )
 
@@ -35,12 +36,40 @@ func (o *order) sayResult(res *engine.Result, took time.Duration) {
 			say(o.progress, "wrote %s", e.Dest)
 		}
 	}
+	if res.Transferred != nil {
+		sayNetwork(o.progress, *res.Transferred)
+	}
 	for _, w := range res.Warnings {
 		say(o.progress, "warning: %s", w)
 	}
 }
 
-// metadata has the keys of `docker buildx build --metadata-file`.
+// sayNetwork says what a command moved, and what it did not have to.
+func sayNetwork(mode string, t registry.Transferred) {
+	if text := engine.Network(t); text != "" {
+		say(mode, "network: %s", text)
+	}
+}
+
+// network is what a command moved, for programs: numbers of bytes and of blobs.
+type network struct {
+	Sent    int64        `json:"sentBytes"`
+	Fetched int64        `json:"fetchedBytes"`
+	Moved   networkTally `json:"moved"`
+	There   networkTally `json:"there"`
+	Mounted networkTally `json:"mounted"`
+}
+
+type networkTally struct {
+	Blobs int   `json:"blobs"`
+	Bytes int64 `json:"bytes"`
+}
+
+func newNetwork(t registry.Transferred) network {
+	return network{Sent: t.Sent, Fetched: t.Fetched, Moved: networkTally(t.Moved), There: networkTally(t.There), Mounted: networkTally(t.Mounted)}
+}
+
+// metadata has the keys of `docker buildx build --metadata-file`, and ibuild.network.
 func metadata(res *engine.Result) map[string]any {
 	m := map[string]any{}
 	if res.Descriptor.Digest != "" {
@@ -51,6 +80,9 @@ func metadata(res *engine.Result) map[string]any {
 	}
 	if len(res.Names) > 0 {
 		m["image.name"] = strings.Join(res.Names, ",")
+	}
+	if res.Transferred != nil {
+		m["ibuild.network"] = newNetwork(*res.Transferred)
 	}
 	return m
 }

@@ -53,6 +53,7 @@ func openSource(c *cli.Context, arg string) (*job, error) {
 // load reads the source: the plan, the caller's part of the definition, the builder's name and the pins.
 func (j *job) load(c *cli.Context, arg string) error {
 	j.req.Builder = j.builder
+	j.req.Outputs.Compression = usualCompression(j.settings.Build)
 	opt := &j.req.Options
 	var err error
 	if opt.Platforms, err = parsePlatforms(c.StringSlice("platform")); err != nil {

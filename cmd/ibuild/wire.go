@@ -66,7 +66,7 @@ func wire(c *cli.Context) (*house, error) {
 	if c.Bool("debug") {
 		debug = func(msg string) { say("", "registry: %s", msg) }
 	}
-	h.registryOptions = registry.Options{Hosts: cfg.Registry, TokenHosts: cfg.TokenHosts, Cache: h.cache, UserAgent: "ibuild/" + version, Log: debug}
+	h.registryOptions = registry.Options{Hosts: cfg.Registry, TokenHosts: cfg.TokenHosts, Profiles: pushProfiles(cfg.Push), Cache: h.cache, UserAgent: "ibuild/" + version, Log: debug}
 	h.registry = registry.New(h.registryOptions)
 	h.credentials = config.LoadDefaultConfigFile(io.Discard)
 	h.embed = embed.Config{
