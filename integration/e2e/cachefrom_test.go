@@ -29,8 +29,8 @@ func (m mirror) ResolveImage(_ context.Context, ref string, p ocispecs.Platform)
 	return digest.Digest(digestOf(m.t, ref)), config, err
 }
 
-// buildWithCache has the remote builder make what a spec says, and push it with its cache inside. ibuild itself
-// writes no caches.
+// buildWithCache has buildctl make what a spec says, and push it with its cache inside, as an image that ibuild did not
+// make.
 func buildWithCache(t *testing.T, file, ref string) {
 	t.Helper()
 	src, err := source.Read(file, source.SpecLimit)

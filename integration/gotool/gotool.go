@@ -95,7 +95,19 @@ func (b Builder) key(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("ask go for its version: %w\n%s", err, bytes.TrimSpace(release))
 	}
 	sum := sha256.New()
-	for _, name := range []string{"go.mod", "go.sum"} {
+	own, err := filepath.Glob(filepath.Join(b.Module, "*", "*.go")) // commands of the module itself
+	if err != nil {
+		return "", err
+	}
+	names := []string{"go.mod", "go.sum"}
+	for _, name := range own {
+		rel, err := filepath.Rel(b.Module, name)
+		if err != nil {
+			return "", err
+		}
+		names = append(names, rel)
+	}
+	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join(b.Module, name))
 		if err != nil {
 			return "", err
