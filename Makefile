@@ -62,14 +62,14 @@ test: deps $(BIN) ## everything that CI runs: unit tests, then the real engines,
 	@$(ROOT) integration/test.sh
 
 .PHONY: soak
-soak: deps $(BIN) ## the long tests of faults, about 6 minutes; IBUILD_SOAK_RUNS (300 kills) and IBUILD_SOAK_SEED are optional
+soak: deps $(BIN) ## the long tests of faults, about 15 minutes; IBUILD_SOAK_RUNS (300 kills, 500 pushes) and IBUILD_SOAK_SEED are optional
 	@$(ROOT) integration/soak.sh
 
 .PHONY: bench
-bench: deps $(BIN) ## measure against buildctl, buildx, buildah and crane; RUNS and ONLY (a regexp of row names) are optional
+bench: deps $(BIN) ## measure against buildctl, buildx, buildah and crane; RUNS, ONLY (a regexp of row names), BYTES (of the large layers) are optional
 	@integration/cmd/bench/deps.sh
 	@mkdir -p out && go build -o out/bench ./integration/cmd/bench
-	@$(ROOT) out/bench -ibuild $(BIN) $(if $(RUNS),-runs $(RUNS)) $(if $(ONLY),-only '$(ONLY)')
+	@$(ROOT) out/bench -ibuild $(BIN) $(if $(RUNS),-runs $(RUNS)) $(if $(ONLY),-only '$(ONLY)') $(if $(BYTES),-bytes $(BYTES))
 	@go test -run '^$$' -bench 'ThousandSpecs|Validate10000' -count 5 ./frontends/spec
 
 .PHONY: fuzz

@@ -92,9 +92,10 @@ func (r *Registry) serve() error {
 }
 
 // keepHost hands a request on with the Host header of the client, from which
-// the registry makes the upload locations that it answers with.
+// the registry makes the upload locations that it answers with. The URL is the
+// same for all, so that they share connections, whatever they call the registry.
 func keepHost(p *httputil.ProxyRequest) {
-	p.SetURL(&url.URL{Scheme: "http", Host: p.In.Host})
+	p.SetURL(&url.URL{Scheme: "http", Host: "registry"})
 	p.Out.Host = p.In.Host
 }
 

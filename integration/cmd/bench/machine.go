@@ -26,6 +26,13 @@ func (m machine) command(root, image string, source ...string) *exec.Cmd {
 	return cmd
 }
 
+// plain is a command that needs no builder.
+func (m machine) plain(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(m.b.ctx, m.b.ibuild, args...)
+	cmd.Env = append(m.b.env.Environ(), "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME="+m.b.dir, "TMPDIR="+os.TempDir(), "XDG_CACHE_HOME="+filepath.Join(m.dir, "cache"))
+	return cmd
+}
+
 // prepare is a build that may start an engine.
 func (m machine) prepare(image string, source ...string) error {
 	_, err := timed(m.command(filepath.Join(m.dir, "engine"), image, source...))

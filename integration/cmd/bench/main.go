@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -26,17 +27,26 @@ func main() {
 	ibuild := flag.String("ibuild", "bin/ibuild", "the program to measure")
 	runs := flag.Int("runs", 9, "how often each side runs")
 	dir := flag.String("dir", memory(), "where registry, builders and contexts live; a file system in memory keeps the disk out of it")
-	only := flag.String("only", ".", "a regular expression: which measurements to make, by their names below; ^[1-7]- is the table of the peers")
+	only := flag.String("only", ".", "a regular expression: which measurements to make, by their names below; ^[1-7]- is the table of the peers, ^p that of pushes and copies")
+	size := flag.Int64("bytes", defaultBytes(), "how large the large layers of the rows p1 to p5 are")
 	flag.Parse()
 	if *dir != "" {
 		os.Setenv("TMPDIR", *dir)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *ibuild, *runs, *only); err != nil {
+	if err := run(ctx, *ibuild, *runs, *size, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// defaultBytes is what the issue asks for, or what the environment says for a try.
+func defaultBytes() int64 {
+	if n, err := strconv.ParseInt(os.Getenv("IBUILD_BENCH_BYTES"), 10, 64); err == nil && n > 0 {
+		return n
+	}
+	return 2_000_000_000
 }
 
 // memory is a file system in memory, if there is one.
@@ -48,7 +58,7 @@ func memory() string {
 	return ""
 }
 
-func run(ctx context.Context, ibuild string, runs int, only string) (err error) {
+func run(ctx context.Context, ibuild string, runs int, size int64, only string) (err error) {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
@@ -65,7 +75,7 @@ func run(ctx context.Context, ibuild string, runs int, only string) (err error) 
 			err = closeErr
 		}
 	}()
-	b := &bench{ctx: ctx, env: env, runs: runs, dir: filepath.Join(env.Dir, "bench")}
+	b := &bench{ctx: ctx, env: env, runs: runs, bytes: size, dir: filepath.Join(env.Dir, "bench")}
 	if b.ibuild, err = env.Install(ibuild); err != nil {
 		return err
 	}
@@ -88,7 +98,13 @@ func run(ctx context.Context, ibuild string, runs int, only string) (err error) 
 			return err
 		}
 	}
-	return measure(wanted, "\n| work | ibuild | peer | its time | ibuild is faster by | to reach |\n| --- | --- | --- | --- | --- | --- |", rows)
+	const heading = "\n| work | ibuild | peer | its time | ibuild is faster by | to reach |\n| --- | --- | --- | --- | --- | --- |"
+	if err := measure(wanted, heading, rows); err != nil {
+		return err
+	}
+	return measure(wanted, heading, []measurement{
+		{"p1-push", b.pushBig}, {"p2-gzip", b.pushGzip}, {"p3-cut", b.pushCut}, {"p4-copy", b.copyWithin}, {"p5-far", b.pushFar},
+	})
 }
 
 // measurement prints rows of a table.
@@ -137,6 +153,7 @@ type bench struct {
 	daemon   *daemon // warm: it keeps what it has built
 	peers    peers
 	images   *imagetest.Store // what was pushed
+	bytes    int64            // size of the large layers
 }
 
 const dockerfile = `FROM debian:bookworm-slim AS build

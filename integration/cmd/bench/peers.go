@@ -23,7 +23,7 @@ type peers struct {
 
 // findPeers builds or finds the programs and tells buildx of the daemon.
 func (b *bench) findPeers() (err error) {
-	if b.peers.crane, err = b.env.Tool(b.ctx, "crane"); err != nil {
+	if err := b.findCrane(); err != nil {
 		return err
 	}
 	if b.peers.buildah, err = exec.LookPath("buildah"); err != nil {
@@ -34,6 +34,11 @@ func (b *bench) findPeers() (err error) {
 	}
 	b.peers.config = filepath.Join(b.dir, "buildx")
 	return b.exec(b.peers.buildx, "create", "--name", "warm", "--driver", "remote", b.daemon.addr)
+}
+
+func (b *bench) findCrane() (err error) {
+	b.peers.crane, err = b.env.Tool(b.ctx, "crane")
+	return err
 }
 
 // installed is a command of a Go module at a version, kept in the cache folder of the tests. The module of the
