@@ -149,8 +149,13 @@ func (c *Client) get(ctx context.Context, t target, p parsedRef) ([]byte, ocispe
 		return err
 	}
 	err := c.believing(&t, ask)
-	if isCut(err) && ctx.Err() == nil {
-		c.logf("%s: the connection was cut; trying again", t.host)
+	pause := c.retry.base
+	for attempt := 1; attempt < c.retry.attempts && isCut(err); attempt++ {
+		c.logf("%s: the connection was cut; trying again in %s", t.host, pause)
+		if sleep(ctx, pause) != nil {
+			break
+		}
+		pause *= 3
 		err = ask()
 	}
 	if err != nil {

@@ -24,6 +24,7 @@ type session struct {
 	at    *url.URL     // the newest place that the registry has named
 	has   int64        // bytes that the registry is known to have
 	tried atomic.Int64 // up to here, bytes were sent: it cannot have more
+	last  int64        // bytes of the last request; -1: not known when it began
 	least int64        // the least size of chunks that the registry wants, in bytes; 0: it has not said
 }
 
@@ -145,6 +146,7 @@ func (s *session) put(ctx context.Context, open func(offset int64) (io.ReadClose
 // body returns the bytes of a request from where the registry is.
 func (s *session) body(open func(offset int64) (io.ReadCloser, error), length int64, sent *int64) *body {
 	start := s.has
+	s.last = length
 	b := &body{length: length, profile: s.profile}
 	b.open = func() (io.ReadCloser, error) {
 		rc, err := open(start)

@@ -267,19 +267,19 @@ func (s *sending) mayPassElsewhere(code int) bool {
 
 // smaller goes over to chunks, or to smaller ones, which all later blobs for the host then come in, too.
 func (s *sending) smaller(ctx context.Context, err error) error {
-	size := s.desc.Size
-	if s.growing != nil {
-		size = firstChunk + 1
-	}
-	chunk, least := s.chunkSize(), max(minChunk, s.session.least)
+	refused, least := s.session.last, max(minChunk, s.session.least)
 	s.forget(ctx)
-	if min(chunk, size) <= least {
+	if refused < 0 {
+		refused = 2 * firstChunk
+	}
+	if refused <= least {
 		return err
 	}
-	if chunk > size {
-		chunk = min(size, 2*firstChunk)
+	chunk := min(refused, 2*firstChunk) / 2
+	if others := s.w.own.chunk.Load(); others > 0 && others < refused {
+		chunk = others // which other blobs have come to meanwhile
 	}
-	chunk = max(chunk/2, least)
+	chunk = max(chunk, least)
 	s.w.client.logf("%s takes no request of that size; trying chunks of %d bytes", s.w.own.host, chunk)
 	s.chunk = chunk
 	s.w.own.chunk.Store(chunk)

@@ -7,53 +7,70 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// frames is what the writers of one Codec share: an encoder, which compresses as many parts at a time as there are
+// cores, for all writers together, and the memory of parts and frames, which would else be garbage after each layer.
+type frames struct {
+	level int
+
+	once    sync.Once
+	encoder *zstd.Encoder
+	err     error
+
+	parts, made sync.Pool // of *[]byte
+}
+
 // frameWriter writes a stream of zstd frames, one per part, and compresses several of them at a time. They are
 // written in their order by a goroutine of its own, so that who writes does not wait for who reads.
 type frameWriter struct {
-	encoder *zstd.Encoder
-	part    []byte
-	free    chan []byte      // for parts
-	made    chan []byte      // for frames
-	order   chan chan []byte // of the frames that are being made
-	done    chan struct{}    // closed when all frames are written
-	first   bool             // something was written
-	closed  bool
+	*frames
+	part   *[]byte           // being filled; nil when nothing is in it
+	order  chan chan *[]byte // of the frames that are being made
+	done   chan struct{}     // closed when all frames are written
+	any    bool              // something was written
+	closed bool
 
 	mu  sync.Mutex
 	err error // of writing
 }
 
-func newFrameWriter(w io.Writer, level int) (*frameWriter, error) {
-	n := parts()
-	f := &frameWriter{free: make(chan []byte, n+1), made: make(chan []byte, n+1), order: make(chan chan []byte, n), done: make(chan struct{})}
-	var err error
-	f.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
-		zstd.WithEncoderConcurrency(n), // calls of EncodeAll at a time
-		zstd.WithEncoderCRC(false))     // digests say more
-	if err != nil {
-		return nil, err
+func (f *frames) writer(w io.Writer) (*frameWriter, error) {
+	f.once.Do(func() {
+		f.encoder, f.err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(f.level)),
+			zstd.WithEncoderConcurrency(parts()), // calls of EncodeAll at a time
+			zstd.WithEncoderCRC(false))           // digests say more
+	})
+	if f.err != nil {
+		return nil, f.err
 	}
-	for range n + 1 {
-		f.free <- nil // made when they are needed: most layers are small
-		f.made <- nil
+	fw := &frameWriter{frames: f, order: make(chan chan *[]byte, parts()), done: make(chan struct{})}
+	go fw.write(w)
+	return fw, nil
+}
+
+// take is an empty buffer out of a pool. Buffers of small layers stay small.
+func take(p *sync.Pool) *[]byte {
+	if b, ok := p.Get().(*[]byte); ok {
+		*b = (*b)[:0]
+		return b
 	}
-	f.part = <-f.free
-	go f.write(w)
-	return f, nil
+	return new([]byte)
 }
 
 // Write takes bytes, and waits while all cores are busy.
-func (f *frameWriter) Write(p []byte) (int, error) {
-	if f.closed {
+func (w *frameWriter) Write(p []byte) (int, error) {
+	if w.closed {
 		return 0, io.ErrClosedPipe
 	}
 	n := 0
 	for len(p) > 0 {
-		take := min(len(p), partSize-len(f.part))
-		f.part = append(f.part, p[:take]...)
-		p, n = p[take:], n+take
-		if len(f.part) == partSize {
-			if err := f.compress(); err != nil {
+		if w.part == nil {
+			w.part = take(&w.parts)
+		}
+		size := min(len(p), partSize-len(*w.part))
+		*w.part = append(*w.part, p[:size]...)
+		p, n = p[size:], n+size
+		if len(*w.part) == partSize {
+			if err := w.compress(); err != nil {
 				return n, err
 			}
 		}
@@ -61,57 +78,61 @@ func (f *frameWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// compress has the part compressed and takes a fresh one.
-func (f *frameWriter) compress() error {
-	if err := f.failed(); err != nil {
+// compress has the part compressed.
+func (w *frameWriter) compress() error {
+	if err := w.failed(); err != nil {
 		return err
 	}
-	part, out, frame := f.part, <-f.made, make(chan []byte, 1)
-	f.first = true
-	f.order <- frame
+	part, frame := w.part, make(chan *[]byte, 1)
+	w.part, w.any = nil, true
+	if part == nil {
+		part = new([]byte)
+	}
+	w.order <- frame
 	go func() {
-		frame <- f.encoder.EncodeAll(part, out[:0])
-		f.free <- part[:0]
+		out := take(&w.made)
+		*out = w.encoder.EncodeAll(*part, *out)
+		frame <- out
+		w.parts.Put(part)
 	}()
-	f.part = <-f.free
 	return nil
 }
 
-func (f *frameWriter) write(w io.Writer) {
-	defer close(f.done)
-	for frame := range f.order {
+func (w *frameWriter) write(to io.Writer) {
+	defer close(w.done)
+	for frame := range w.order {
 		data := <-frame
-		if f.failed() == nil {
-			if _, err := w.Write(data); err != nil {
-				f.mu.Lock()
-				f.err = err
-				f.mu.Unlock()
+		if w.failed() == nil {
+			if _, err := to.Write(*data); err != nil {
+				w.mu.Lock()
+				w.err = err
+				w.mu.Unlock()
 			}
 		}
-		f.made <- data
+		w.made.Put(data)
 	}
 }
 
-func (f *frameWriter) failed() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
+func (w *frameWriter) failed() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // Close writes what is left, and returns when all is written. Nothing at all is one empty frame.
-func (f *frameWriter) Close() error {
-	if f.closed {
-		return f.failed()
+func (w *frameWriter) Close() error {
+	if w.closed {
+		return w.failed()
 	}
-	f.closed = true
+	w.closed = true
 	var err error
-	if len(f.part) > 0 || !f.first {
-		err = f.compress()
+	if w.part != nil || !w.any {
+		err = w.compress()
 	}
-	close(f.order)
-	<-f.done
-	if ferr := f.failed(); ferr != nil {
-		err = ferr
+	close(w.order)
+	<-w.done
+	if failed := w.failed(); failed != nil {
+		err = failed
 	}
 	return err
 }
