@@ -269,6 +269,7 @@ func (r *receiver) upload(img export.Image, repo string) (registry.Upload, error
 // blob is one blob of the image.
 func (r *receiver) blob(store engineBlobs, desc ocispecs.Descriptor, sources []string) registry.Blob {
 	b := registry.Blob{Descriptor: plainDescriptor(desc), From: r.build.resolver.repository(sources)}
+	b.New = images.IsConfigType(desc.MediaType) // no repository has it
 	if store.has(desc) {
 		b.Open = func(offset int64) (io.ReadCloser, error) { return store.open(desc.Digest, offset) }
 		b.Trusted = true

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -348,6 +347,11 @@ func (c *Client) CheckPush(ctx context.Context, repo string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err = remote.CheckPushPermission(own.repo.Tag("latest"), endpointKeychain{inner: c.opts.Keychain, endpoint: own.endpoint, log: c.logf}, own.transport)
-	return classify(own.endpoint, p.text, err)
+	return c.writing(own, p.text, func(w *repoWriter) error {
+		s, err := w.open(ctx, "", nil)
+		if err == nil {
+			go s.drop(ctx) // which nobody waits for
+		}
+		return err
+	})
 }
