@@ -36,6 +36,22 @@ func (b *build) mayPush(ctx context.Context) error {
 	return eg.Wait()
 }
 
+// openToPush opens the builder while the registries are asked. A push that is refused is the error, whatever the
+// builder says.
+func (b *build) openToPush(ctx context.Context) (c *client.Client, err error) {
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		c, err = b.open(ctx)
+	}()
+	refused := b.mayPush(ctx)
+	<-opened
+	if refused != nil {
+		return nil, refused
+	}
+	return c, err
+}
+
 // solve has the builder make the whole image and all outputs.
 func (b *build) solve(ctx context.Context, rec *llb.Recording) (*Result, error) {
 	return nativeFirst(ctx, b, b.req.Plan.Image, rec, func(rec *llb.Recording) (*Result, error) {
@@ -122,10 +138,7 @@ func (b *build) moveTags(ctx context.Context, res *Result) error {
 // solveOnce is one solve: a session with everything that the definition may ask for, the given exports, and the remote
 // caches (nil for none).
 func (b *build) solveOnce(ctx context.Context, build func(llb.Machine) gateway.BuildFunc, attrs map[string]string, exports []client.ExportEntry, links *linkUse) (map[string]string, error) {
-	if err := b.mayPush(ctx); err != nil {
-		return nil, err
-	}
-	c, err := b.open(ctx)
+	c, err := b.openToPush(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -100,14 +99,51 @@ func (b *bench) pushOurs(c pushContest, use *usage) side {
 		run: func() error {
 			return b.counted("ibuild", use, func() error {
 				cmd := m.command(root, image, append(c.flags, source...)...)
+				peak := watchMemory(cmd)
 				_, err := timed(cmd)
-				if cmd.ProcessState != nil {
-					use.memory = max(use.memory, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss<<10)
-				}
+				use.memory = max(use.memory, peak())
 				return err
 			})
 		},
 	}
+}
+
+// watchMemory looks at the most memory that a command has taken, until the function that it returns is called, which
+// returns that, in bytes. What the kernel says at the end of a process counts that of the process that has started it,
+// too: they share their memory until the program begins.
+func watchMemory(cmd *exec.Cmd) (peak func() int64) {
+	var most int64
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if p := cmd.Process; p != nil {
+				most = max(most, highWater(p.Pid))
+			}
+			select {
+			case <-over:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 {
+		close(over)
+		<-ended
+		return most
+	}
+}
+
+// highWater is the most memory that a process had, in bytes; 0 for one that has ended.
+func highWater(pid int) int64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(data), "VmHWM:")
+	var kB int64
+	_, _ = fmt.Sscan(rest, &kB) // 0 for a process that has ended
+	return kB << 10
 }
 
 // withoutPush is a build without output.
