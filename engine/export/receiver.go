@@ -70,6 +70,9 @@ func handleLayer(srv any, stream grpc.ServerStream) error {
 		return err
 	}
 	defer file.Close()
+	if err := stream.SendHeader(nil); err != nil { // the file may be renamed now
+		return err
+	}
 	l := newLayer(file)
 	ctx, stop := context.WithCancel(stream.Context())
 	defer stop()

@@ -47,6 +47,7 @@ func (s *Sender) Layer(ctx context.Context, path string) *LayerSender {
 	}
 	l.stream = stream
 	l.send(progress{Path: path})
+	_, _ = stream.Header() // until the client has opened the file, which is renamed when it is whole, or does not want it
 	return l
 }
 
