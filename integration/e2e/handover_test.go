@@ -39,7 +39,7 @@ func TestHandOver(t *testing.T) {
 		for _, r := range shared.env.Registry.Requests(mark) {
 			if strings.HasPrefix(r.Path, "/v2/handover/") && strings.Contains(r.Path, "/blobs/uploads/") {
 				sent += r.Sent
-				agents[agent(r.UserAgent)] = true
+				agents[agent(r.UserAgent)] = agents[agent(r.UserAgent)] || r.Sent > 0
 			}
 		}
 		var all int64
@@ -49,7 +49,7 @@ func TestHandOver(t *testing.T) {
 		if sent < last.Size || sent > all+all/20 {
 			t.Errorf("%d bytes were sent of an image of %d", sent, all)
 		}
-		if agents["ibuild"] == e.remote || agents["buildkit"] != e.remote {
+		if agents["ibuild"] == e.remote || agents["buildkit"] != e.remote || len(agents) > 2 {
 			t.Errorf("blobs were pushed by %v\n%s", agents, o.stderr)
 		}
 	})
@@ -63,7 +63,7 @@ func agent(header string) string {
 	if strings.HasPrefix(header, "buildkit/") {
 		return "buildkit"
 	}
-	return "check" // whether the repository may be pushed to
+	return header
 }
 
 // TestCompression: asked for by name, all layers are gzip, also where they were made as zstd before, and the base's as
