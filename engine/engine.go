@@ -60,7 +60,6 @@ type build struct {
 	began    time.Time
 	warnings []string       // for the result
 	moved    transfers      // of blobs, by this process
-	tagged   bool           // tags are set after the push, so that nobody needs the manifest before
 	seen     *journal.Steps // what progress said, for the record
 	last     *journal.Build // the record before this one, nil for none
 

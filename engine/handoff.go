@@ -163,24 +163,11 @@ func (r *receiver) push(ctx context.Context, img export.Image) error {
 				up.Blobs[j].From = r.repos[0]
 			}
 		}
-		if r.build.tagged {
-			up.Manifests = r.keepRoot(ctx, up.Manifests)
-		}
 		if err := r.build.Registry.Push(ctx, up); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// keepRoot leaves the last manifest to the first tag, which stores it: one request less. It is found in the cache then;
-// where that cannot be, it is pushed.
-func (r *receiver) keepRoot(ctx context.Context, list []registry.Content) []registry.Content {
-	root := list[len(list)-1]
-	if _, err := r.build.Cache.WriteBlob(ctx, root.MediaType, root.Bytes); err != nil {
-		return list
-	}
-	return list[:len(list)-1]
 }
 
 func (r *receiver) fail(err error) {

@@ -101,7 +101,6 @@ func (b *build) export(ctx context.Context, build func(llb.Machine) gateway.Buil
 		return nil, err
 	}
 	defer out.discard()
-	b.tagged = true
 	resp, err := b.solveOnce(ctx, build, attrs, out.entries, b.links())
 	if err != nil {
 		return nil, out.why(ctx, err)

@@ -337,8 +337,8 @@ func (c *Client) Exists(ctx context.Context, repo string, desc ocispecs.Descript
 	return ok, classify(own.endpoint, p.text, err)
 }
 
-// CheckPush finds out in one request, an upload that is begun and left, whether the repository may be
-// pushed to, so that nobody waits for a build whose push is refused.
+// CheckPush finds out in one request, an upload that is begun, whether the repository may be pushed to, so that nobody
+// waits for a build whose push is refused. The upload is deleted while the caller goes on.
 func (c *Client) CheckPush(ctx context.Context, repo string) error {
 	p, own, err := c.destination(repo)
 	if err != nil {
