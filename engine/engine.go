@@ -48,6 +48,7 @@ type build struct {
 	graph    *llb.Graph                  // of rec
 	codec    codec.Codec                 // of new layers
 	stamp    digest.Digest               // of its files, before they were read
+	id       digest.Digest               // what it would make is remembered by, "" when there is nothing
 	imageID  digest.Digest               // the identity, "" when there is none
 
 	stop     context.CancelFunc // of an opening that nobody waits for
@@ -162,7 +163,7 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	}
 	b.stamp = graph.Stamp // before the files were read: see below
 	b.graph = graph
-	id := b.identity(graph)
+	b.id = b.identity(graph)
 	if err := b.name(graph); err != nil {
 		return nil, err
 	}
@@ -171,7 +172,7 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 		b.Progress.Warn(&client.VertexWarning{Level: w.Opts.Level, Short: []byte(w.Message), Detail: w.Opts.Detail,
 			URL: w.Opts.URL, SourceInfo: w.Opts.SourceInfo, Range: w.Opts.Range})
 	}
-	if res, err := b.known(ctx, id); res != nil || err != nil {
+	if res, err := b.known(ctx, b.id); res != nil || err != nil {
 		return res, err
 	}
 	res, err := b.there(ctx, rec)
@@ -179,7 +180,7 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	if res == nil {
-		if res, err = b.shared(ctx, rec, id); err != nil {
+		if res, err = b.shared(ctx, rec, b.id); err != nil {
 			return nil, err
 		}
 	}
@@ -193,9 +194,8 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	switch {
 	case err != nil || changed:
 		res.Warnings = append(res.Warnings, b.whatChanged(ctx)+": the image may have them or not, so it is not remembered")
-	case res.Descriptor.Digest != "" && id != "" && b.req.Outputs.Push: // only what was pushed is found again
-		b.remember("image", id, rec, res.Descriptor, res.ConfigDigest)
-		b.share(ctx, id, res)
+	case res.Descriptor.Digest != "" && b.id != "" && b.req.Outputs.Push: // only what was pushed is found again
+		b.remember("image", b.id, rec, res.Descriptor, res.ConfigDigest)
 	}
 	return res, nil
 }

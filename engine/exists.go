@@ -52,9 +52,14 @@ func (e *Engine) Exists(ctx context.Context, ref string, list []ocispecs.Platfor
 	if err != nil {
 		return Presence{Exists: Unknown, Reason: fmt.Sprintf("%s: %v", ref, err)}
 	}
-	desc, err := e.Registry.Head(ctx, named.String())
+	desc, first, err := e.Registry.Current(ctx, named.String())
 	if err != nil {
 		return absent(err)
+	}
+	if first { // its manifest is in the cache now, and may be gone from the registry, where a tag can outlive it
+		if _, err := e.Registry.Head(ctx, byDigest(named.Name(), desc.Digest)); err != nil {
+			return absent(err)
+		}
 	}
 	p := Presence{Exists: Yes, Descriptor: desc}
 	for _, want := range list {

@@ -152,11 +152,13 @@ func (r *receiver) Image(ctx context.Context, img export.Image) error {
 }
 
 func (r *receiver) push(ctx context.Context, img export.Image) error {
-	r.pushes.Wait()
 	for i, repo := range r.repos {
 		up, err := r.upload(img, repo)
 		if err != nil {
 			return err
+		}
+		if i == 0 {
+			r.pushConfigs(ctx, up)
 		}
 		if i > 0 { // the first one has all of it by now
 			for j := range up.Blobs {
@@ -168,6 +170,15 @@ func (r *receiver) push(ctx context.Context, img export.Image) error {
 		}
 	}
 	return nil
+}
+
+// pushConfigs sends what is new while the last layers are on their way, and waits for them. What fails here is tried
+// again with the whole image, which says so if it fails again.
+func (r *receiver) pushConfigs(ctx context.Context, up registry.Upload) {
+	up.Manifests = nil
+	up.Blobs = slices.DeleteFunc(slices.Clone(up.Blobs), func(b registry.Blob) bool { return !b.New })
+	_ = r.build.Registry.Push(ctx, up)
+	r.pushes.Wait()
 }
 
 func (r *receiver) fail(err error) {

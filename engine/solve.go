@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
@@ -112,10 +113,23 @@ func (b *build) export(ctx context.Context, build func(llb.Machine) gateway.Buil
 	if !strings.Contains(res.Descriptor.MediaType, "index") && !strings.Contains(res.Descriptor.MediaType, "list") {
 		res.ConfigDigest = resp[exptypes.ExporterImageConfigDigestKey]
 	}
-	if err := b.moveTags(ctx, res); err != nil {
+	if err := b.publish(ctx, res); err != nil {
 		return nil, err
 	}
 	return res, out.commit()
+}
+
+// publish moves the names and, beside them, the tag by which others find what was built of files that are still the
+// same: each of them is a request that a registry far away takes its time for.
+func (b *build) publish(ctx context.Context, res *Result) error {
+	var sharing sync.WaitGroup
+	defer sharing.Wait()
+	if b.shareable(b.id) {
+		if changed, err := b.filesChanged(ctx); err == nil && !changed {
+			sharing.Go(func() { b.share(ctx, b.id, res) })
+		}
+	}
+	return b.moveTags(ctx, res)
 }
 
 func (b *build) moveTags(ctx context.Context, res *Result) error {
