@@ -45,7 +45,7 @@ func buildFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "push", Usage: "push to the registries of the names"},
 		&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "`OUTPUT`, several are allowed: type=oci|docker|tar,dest=FILE (- is standard output), type=local,dest=FOLDER, or a folder"},
 		&cli.StringFlag{Name: "compression", Usage: "how new layers are compressed: `NAME` is zstd, gzip or uncompressed. By default zstd, and gzip in archives and for registries known to need it. gzip and uncompressed change the base's layers, too, where they are others; docker before 23.0 and containerd before 1.5 cannot read zstd", EnvVars: []string{"IBUILD_COMPRESSION"}},
-		&cli.IntFlag{Name: "compression-level", Usage: "`LEVEL`: zstd 1 to 22 (1 by default), gzip 1 to 9 (5 by default)"},
+		&cli.IntFlag{Name: "compression-level", Usage: "`LEVEL`: zstd 1 to 22 (1 by default), gzip 1 to 9 (4 by default)"},
 		&cli.StringFlag{Name: "metadata-file", Usage: "write digests and names as JSON, with buildx's keys, to `FILE`"},
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id, the digest of its config or index, to `FILE`"},
 		progressFlag(),

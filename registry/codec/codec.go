@@ -30,10 +30,11 @@ type Codec struct {
 }
 
 // Default levels. 423 MB of wheels (numpy, scipy, pandas, pyarrow, scikit-learn) take, in CPU time: zstd at level 1
-// 1.7 s (131 MB come out), at 3 2.3 s (122 MB); gzip at 2 2.0 s (147 MB), at 5 3.5 s (134 MB), at 6 3.8 s (132 MB).
+// 1.7 s (131 MB come out), at 3 2.3 s (122 MB); gzip at 2 2.2 s (147 MB), at 4 3.1 s (138 MB), at 5 3.6 s (134 MB), at
+// 6 3.9 s (132 MB).
 const (
 	zstdLevel = 1
-	gzipLevel = 5
+	gzipLevel = 4
 )
 
 // New returns the way to compress of that name. Level 0 is the default one; gzip has 1 to 9, zstd 1 to 22.
