@@ -181,7 +181,7 @@ func TestLayerBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := digest.Digest("sha256:3eabb0d341fcc4977cd63a16fac491276da14f88db9ba6b981f8b374400194cf"); layer.Digest != want {
+	if want := digest.Digest("sha256:76924467503315a59ceeadda42d19547988695fb54d74faf57224694a454c56b"); layer.Digest != want {
 		t.Errorf("the layer is %s, want %s (see codec.TestBytes)", layer.Digest, want)
 	}
 	if !layer.New {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -42,7 +43,7 @@ func (t *hostTransport) pingOnce(req *http.Request) (*http.Response, error) {
 		return known.response(req)
 	}
 	resp, err := t.inner.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized {
+	if err = t.certificate(resp, err); err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
 	answer := &pingAnswer{Scheme: req.URL.Scheme, Status: resp.StatusCode, Challenge: resp.Header.Values("WWW-Authenticate"), Asked: time.Now()}
@@ -53,6 +54,22 @@ func (t *hostTransport) pingOnce(req *http.Request) (*http.Response, error) {
 		_ = t.pings.Put(t.endpoint.host, *answer) // only a request less next time
 	}
 	return resp, nil
+}
+
+// certificate keeps the reason why HTTPS failed when HTTP is tried after it: all that a server of HTTPS says to that is
+// that it was a bad request.
+func (t *hostTransport) certificate(resp *http.Response, err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var refused *tls.CertificateVerificationError
+	if errors.As(err, &refused) {
+		t.untrusted = err
+	}
+	if err == nil && resp.StatusCode == http.StatusBadRequest && t.untrusted != nil {
+		resp.Body.Close()
+		return t.untrusted
+	}
+	return err
 }
 
 func (t *hostTransport) knownPing() *pingAnswer {

@@ -40,9 +40,10 @@ type hostTransport struct {
 	pings  cache.Records[pingAnswer] // answers of earlier processes; only with a cache
 	cached bool
 
-	mu    sync.Mutex
-	ping  *pingAnswer
-	stale bool // what was remembered was wrong: the endpoint is no longer used
+	mu        sync.Mutex
+	ping      *pingAnswer
+	stale     bool  // what was remembered was wrong: the endpoint is no longer used
+	untrusted error // why its certificate was refused, when it was
 }
 
 // RoundTrip lets a request with a body be sent again: if its token has expired, ggcr gets another one and sends the
