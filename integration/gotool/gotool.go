@@ -31,6 +31,10 @@ type Builder struct {
 	Module string    // folder with the go.mod that pins the tools
 	Cache  string    // folder for the binaries, one subfolder per key
 	Log    io.Writer // told what is built and how long it took; nil for silence
+
+	// Variables are set by the linker, each as PACKAGE.NAME=value: what a
+	// program's own build script would tell it, such as its version.
+	Variables []string
 }
 
 // Build returns the path of the command that the package pkg makes. It is
@@ -72,7 +76,7 @@ func (b Builder) build(ctx context.Context, pkg, target string) error {
 	b.logf("building %s (once; a cold build takes minutes)", path.Base(pkg))
 	begin := time.Now()
 	built := filepath.Join(temp, path.Base(pkg))
-	args := append(append([]string{"build"}, flags()...), "-o", built, pkg)
+	args := append(append([]string{"build"}, b.flags()...), "-o", built, pkg)
 	if out, err := b.run(ctx, args...); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, bytes.TrimSpace(out))
 	}
@@ -84,8 +88,12 @@ func (b Builder) build(ctx context.Context, pkg, target string) error {
 }
 
 // flags make small static binaries without paths of this machine.
-func flags() []string {
-	return []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w"}
+func (b Builder) flags() []string {
+	linker := "-ldflags=-s -w"
+	for _, v := range b.Variables {
+		linker += " -X " + v
+	}
+	return []string{"-trimpath", "-buildvcs=false", linker}
 }
 
 // key is the digest of everything that decides what the binaries are.
@@ -114,7 +122,7 @@ func (b Builder) key(ctx context.Context) (string, error) {
 		}
 		fmt.Fprintf(sum, "%s %d\n%s", name, len(data), data)
 	}
-	fmt.Fprintf(sum, "%s%s CGO_ENABLED=0", release, strings.Join(flags(), " "))
+	fmt.Fprintf(sum, "%s%s CGO_ENABLED=0", release, strings.Join(b.flags(), " "))
 	return hex.EncodeToString(sum.Sum(nil))[:16], nil
 }
 

@@ -69,6 +69,26 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
+func TestVariablesAreSetAndKeyed(t *testing.T) {
+	b := Builder{Module: writeModule(t, "hello"), Cache: t.TempDir()}
+	main := "package main\n\nvar word = \"unset\"\n\nfunc main() { println(word) }\n"
+	if err := os.WriteFile(filepath.Join(b.Module, "hello", "main.go"), []byte(main), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"unset", "one", "two"} {
+		if word != "unset" {
+			b.Variables = []string{"main.word=" + word}
+		}
+		tool, err := b.Build(context.Background(), "example.com/m/hello")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(tool).CombinedOutput(); err != nil || string(out) != word+"\n" {
+			t.Errorf("tool printed %q, %v; want %s", out, err, word)
+		}
+	}
+}
+
 func TestKeyFollowsVersions(t *testing.T) {
 	b := Builder{Module: writeModule(t, "hello")}
 	before, err := b.key(context.Background())

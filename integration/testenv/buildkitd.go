@@ -12,18 +12,21 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/client"
+
+	"github.com/ibuild/ibuild/integration/authority"
+	"github.com/ibuild/ibuild/integration/process"
 )
 
 // Buildkitd is a rootless BuildKit daemon with mutual TLS.
 type Buildkitd struct {
 	Addr   string // tcp://127.0.0.1:port of the recording proxy
 	CACert string // what a client must trust
-	KeyPair
-	Stranger KeyPair // a client certificate of another authority, to be refused
+	authority.KeyPair
+	Stranger authority.KeyPair // a client certificate of another authority, to be refused
 
 	direct  string // the daemon's own address
 	proxy   *tcpProxy
-	process *process
+	process *process.Process
 	cleanup func() error
 }
 
@@ -40,7 +43,7 @@ func (b *Buildkitd) Client(ctx context.Context) (*client.Client, error) {
 	return b.dial(ctx, b.direct, b.KeyPair)
 }
 
-func (b *Buildkitd) dial(ctx context.Context, addr string, pair KeyPair) (*client.Client, error) {
+func (b *Buildkitd) dial(ctx context.Context, addr string, pair authority.KeyPair) (*client.Client, error) {
 	return client.New(ctx, addr,
 		client.WithServerConfig("127.0.0.1", b.CACert),
 		client.WithCredentials(pair.Cert, pair.Key))
@@ -95,10 +98,10 @@ func startBuildkitd(ctx context.Context, o buildkitdOptions) (_ *Buildkitd, err 
 	cmd.Env = o.user.environ(o.binDir)
 	cmd.Dir = o.user.Home
 	cmd.SysProcAttr = o.user.attributes()
-	if b.process, err = startProcess(cmd, "buildkitd", filepath.Join(o.dir, "buildkitd.log")); err != nil {
+	if b.process, err = process.Start(cmd, "buildkitd", filepath.Join(o.dir, "buildkitd.log")); err != nil {
 		return nil, err
 	}
-	if err := waitFor(ctx, b.process, b.ready); err != nil {
+	if err := b.process.WaitFor(ctx, b.ready); err != nil {
 		return nil, err
 	}
 	if b.proxy, err = startTCPProxy(strings.TrimPrefix(b.direct, "tcp://")); err != nil {
@@ -110,29 +113,29 @@ func startBuildkitd(ctx context.Context, o buildkitdOptions) (_ *Buildkitd, err 
 
 // certificates makes those of server, client and stranger, and returns the
 // server's.
-func (b *Buildkitd) certificates(o buildkitdOptions) (KeyPair, error) {
+func (b *Buildkitd) certificates(o buildkitdOptions) (authority.KeyPair, error) {
 	dir := filepath.Join(o.dir, "certs")
-	ca, err := newAuthority(dir, "ca")
+	ca, err := authority.New(dir, "ca")
 	if err != nil {
-		return KeyPair{}, err
+		return authority.KeyPair{}, err
 	}
-	other, err := newAuthority(dir, "other-ca")
+	other, err := authority.New(dir, "other-ca")
 	if err != nil {
-		return KeyPair{}, err
+		return authority.KeyPair{}, err
 	}
-	b.CACert = ca.file
-	if b.KeyPair, err = ca.issue("client", x509.ExtKeyUsageClientAuth, o.user); err != nil {
-		return KeyPair{}, err
+	b.CACert = ca.File
+	if b.KeyPair, err = issue(ca, "client", x509.ExtKeyUsageClientAuth, o.user); err != nil {
+		return authority.KeyPair{}, err
 	}
-	if b.Stranger, err = other.issue("stranger", x509.ExtKeyUsageClientAuth, o.user); err != nil {
-		return KeyPair{}, err
+	if b.Stranger, err = issue(other, "stranger", x509.ExtKeyUsageClientAuth, o.user); err != nil {
+		return authority.KeyPair{}, err
 	}
-	return ca.issue("server", x509.ExtKeyUsageServerAuth, o.user)
+	return issue(ca, "server", x509.ExtKeyUsageServerAuth, o.user)
 }
 
 // ready learns the daemon's address and asks it for its workers.
 func (b *Buildkitd) ready(ctx context.Context) error {
-	log, err := os.ReadFile(b.process.log)
+	log, err := os.ReadFile(b.process.Log)
 	if err != nil {
 		return err
 	}
@@ -190,7 +193,7 @@ func (b *Buildkitd) close() error {
 	if b == nil {
 		return nil
 	}
-	errs := []error{b.proxy.close(), b.process.stop()}
+	errs := []error{b.proxy.close(), b.process.Stop()}
 	if b.cleanup != nil {
 		errs = append(errs, b.cleanup())
 	}

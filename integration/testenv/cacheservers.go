@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ibuild/ibuild/integration/gotool"
+	"github.com/ibuild/ibuild/integration/process"
 )
 
 // The servers that keep caches of builds are programs of a module of their own: nothing else needs them.
@@ -30,7 +31,7 @@ type S3 struct {
 	URL, Region, KeyID, Secret string
 	Log                        string // file with one line per request
 	dir                        string
-	process                    *process
+	process                    *process.Process
 }
 
 // StartS3 starts a server of objects with one bucket. The secret is the one of its only account.
@@ -63,13 +64,13 @@ func (s *S3) Environ() []string {
 }
 
 // Close ends the server and removes what it has.
-func (s *S3) Close() error { return errors.Join(s.process.stop(), os.RemoveAll(s.dir)) }
+func (s *S3) Close() error { return errors.Join(s.process.Stop(), os.RemoveAll(s.dir)) }
 
 // ActionsCache is a server of the cache of GitHub Actions, on loopback. It speaks the first version of the protocol.
 type ActionsCache struct {
 	URL     string
 	dir     string
-	process *process
+	process *process.Process
 }
 
 // StartActionsCache starts such a server.
@@ -86,7 +87,7 @@ func (e *Env) StartActionsCache(ctx context.Context) (*ActionsCache, error) {
 	if a.process, err = e.startCacheServer(ctx, actionsPackage, "http://127.0.0.1:"+port, a.dir, filepath.Join(a.dir, "data"), port); err != nil {
 		return nil, err
 	}
-	said, err := os.ReadFile(a.process.log)
+	said, err := os.ReadFile(a.process.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +116,10 @@ func (a *ActionsCache) Token(branch, signature string) (string, error) {
 }
 
 // Close ends the server and removes what it has.
-func (a *ActionsCache) Close() error { return errors.Join(a.process.stop(), os.RemoveAll(a.dir)) }
+func (a *ActionsCache) Close() error { return errors.Join(a.process.Stop(), os.RemoveAll(a.dir)) }
 
 // startCacheServer builds a program, starts it, and returns when it answers.
-func (e *Env) startCacheServer(ctx context.Context, pkg, url, dir string, args ...string) (*process, error) {
+func (e *Env) startCacheServer(ctx context.Context, pkg, url, dir string, args ...string) (*process.Process, error) {
 	cwd, err := os.Getwd()
 	if err != nil {
 		return nil, err
@@ -132,11 +133,11 @@ func (e *Env) startCacheServer(ctx context.Context, pkg, url, dir string, args .
 		return nil, err
 	}
 	name := filepath.Base(pkg)
-	p, err := startProcess(exec.Command(program, args...), name, filepath.Join(dir, name+".log"))
+	p, err := process.Start(exec.Command(program, args...), name, filepath.Join(dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}
-	err = waitFor(ctx, p, func(ctx context.Context) error {
+	err = p.WaitFor(ctx, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return err
@@ -148,7 +149,7 @@ func (e *Env) startCacheServer(ctx context.Context, pkg, url, dir string, args .
 		return resp.Body.Close()
 	})
 	if err != nil {
-		return nil, errors.Join(err, p.stop())
+		return nil, errors.Join(err, p.Stop())
 	}
 	return p, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ibuild/ibuild/integration/bases"
 	"github.com/ibuild/ibuild/integration/gotool"
+	"github.com/ibuild/ibuild/integration/workfolder"
 )
 
 // Options says what an environment has. The zero value is a registry without
@@ -42,7 +43,7 @@ type Env struct {
 	tools  gotool.Builder
 	bases  *bases.Store
 	log    *syncWriter
-	lock   *workLock
+	folder *workfolder.Folder
 	binDir string
 
 	mu     sync.Mutex
@@ -109,9 +110,10 @@ func (e *Env) prepare(ctx context.Context, cache string) error {
 		return err
 	}
 	e.tools = gotool.Builder{Module: module, Cache: filepath.Join(cache, "tools"), Log: e.log}
-	if e.Dir, e.lock, err = newWorkFolder(); err != nil {
+	if e.folder, err = (workfolder.Kind{Prefix: workPrefix}).New(); err != nil {
 		return err
 	}
+	e.Dir = e.folder.Path
 	e.binDir = filepath.Join(e.Dir, "bin")
 	if err := os.Mkdir(e.binDir, 0o755); err != nil {
 		return err
@@ -211,7 +213,7 @@ func (e *Env) Command(ctx context.Context, as User, path string, args ...string)
 // folder. Calls after the first return the same.
 func (e *Env) Close() error {
 	e.closing.Do(func() {
-		e.closeErr = errors.Join(e.Buildkitd.close(), e.Sites.close(), e.Registry.close(), e.lock.remove())
+		e.closeErr = errors.Join(e.Buildkitd.close(), e.Sites.close(), e.Registry.close(), e.folder.Remove())
 	})
 	return e.closeErr
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ibuild/ibuild/integration/process"
 )
 
 // Registry is an OCI registry on loopback, plain HTTP, without credentials.
@@ -27,7 +29,7 @@ type Registry struct {
 	log     *requestLog
 	direct  *http.Transport // to the program itself: what the harness does is not in the log
 	logFile *os.File
-	process *process
+	process *process.Process
 	serving errgroup.Group
 }
 
@@ -60,13 +62,13 @@ func startRegistry(ctx context.Context, program, dir string) (_ *Registry, err e
 	}()
 	cmd := exec.Command(program, "serve", config)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	if r.process, err = startProcess(cmd, "registry", filepath.Join(dir, "registry.log")); err != nil {
+	if r.process, err = process.Start(cmd, "registry", filepath.Join(dir, "registry.log")); err != nil {
 		return nil, err
 	}
 	if err := r.serve(); err != nil {
 		return nil, err
 	}
-	return r, waitFor(ctx, r.process, r.ping)
+	return r, r.process.WaitFor(ctx, r.ping)
 }
 
 // serve puts the recording proxy in front of the registry's socket.
@@ -157,7 +159,7 @@ func (r *Registry) close() error {
 		}
 	}
 	r.direct.CloseIdleConnections()
-	errs = append(errs, r.process.stop())
+	errs = append(errs, r.process.Stop())
 	if r.logFile != nil {
 		errs = append(errs, r.logFile.Close())
 	}

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ibuild/ibuild/integration/authority"
 	"github.com/ibuild/ibuild/integration/condachannel"
 	"github.com/ibuild/ibuild/integration/testenv/aptrepo"
 	"github.com/ibuild/ibuild/integration/testenv/pyindex"
@@ -93,22 +94,22 @@ func startSites(dir string, self User) (*Sites, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	authority, err := newAuthority(filepath.Join(dir, "certs"), "company")
+	company, err := authority.New(filepath.Join(dir, "certs"), "company")
 	if err != nil {
 		return nil, err
 	}
-	pair, err := authority.issue("site", x509.ExtKeyUsageServerAuth, self)
+	pair, err := issue(company, "site", x509.ExtKeyUsageServerAuth, self)
 	if err != nil {
 		return nil, err
 	}
 	sites := &Sites{
 		Open:    &Site{AccessLog: filepath.Join(dir, "open.log")},
 		Private: &Site{AccessLog: filepath.Join(dir, "private.log"), User: "ibuild", Password: rand.Text() + "/@:%"},
-		TLS:     &Site{AccessLog: filepath.Join(dir, "tls.log"), CACert: authority.file},
+		TLS:     &Site{AccessLog: filepath.Join(dir, "tls.log"), CACert: company.File},
 	}
 	err = errors.Join(
-		sites.Open.serve(packages, KeyPair{}),
-		sites.Private.serve(sites.Private.loggedIn(packages), KeyPair{}),
+		sites.Open.serve(packages, authority.KeyPair{}),
+		sites.Private.serve(sites.Private.loggedIn(packages), authority.KeyPair{}),
 		sites.TLS.serve(packages, pair))
 	if err != nil {
 		return nil, errors.Join(err, sites.close())
@@ -116,9 +117,18 @@ func startSites(dir string, self User) (*Sites, error) {
 	return sites, nil
 }
 
+// issue makes a certificate whose key belongs to user.
+func issue(a *authority.Authority, name string, use x509.ExtKeyUsage, user User) (authority.KeyPair, error) {
+	pair, err := a.Issue(authority.Subject{Name: name}, use)
+	if err != nil {
+		return pair, err
+	}
+	return pair, user.own(pair.Key)
+}
+
 // serve listens on a port that the kernel picks, with TLS where there is a
 // certificate.
-func (s *Site) serve(packages http.Handler, pair KeyPair) (err error) {
+func (s *Site) serve(packages http.Handler, pair authority.KeyPair) (err error) {
 	if s.logFile, err = os.Create(s.AccessLog); err != nil {
 		return err
 	}

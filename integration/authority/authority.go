@@ -1,4 +1,4 @@
-package testenv
+package authority
 
 import (
 	"crypto"
@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,21 +22,23 @@ type KeyPair struct {
 	Key  string
 }
 
-// authority is a certificate authority that lives as long as its environment.
-type authority struct {
+// Authority is a certificate authority that lives as long as its environment.
+// Its methods may be called from several goroutines.
+type Authority struct {
+	File string // the authority's own certificate
+
 	dir  string
 	cert *x509.Certificate
 	key  crypto.Signer
-	file string // the authority's own certificate
 }
 
-// newAuthority makes an authority that writes into dir.
-func newAuthority(dir, name string) (*authority, error) {
+// New makes an authority that writes into dir.
+func New(dir, name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	template := certificate(name)
+	template := certificate(Subject{Name: name})
 	template.IsCA = true
 	template.BasicConstraintsValid = true
 	template.KeyUsage = x509.KeyUsageCertSign
@@ -50,21 +53,30 @@ func newAuthority(dir, name string) (*authority, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	a := &authority{dir: dir, cert: cert, key: key, file: filepath.Join(dir, name+".pem")}
-	return a, writePEM(a.file, "CERTIFICATE", der, 0o644)
+	a := &Authority{dir: dir, cert: cert, key: key, File: filepath.Join(dir, name+".pem")}
+	return a, writePEM(a.File, "CERTIFICATE", der, 0o644)
 }
 
-// issue makes a certificate for one use and returns its files, owned by user.
-func (a *authority) issue(name string, use x509.ExtKeyUsage, user User) (KeyPair, error) {
+// Subject is whom a certificate is for.
+type Subject struct {
+	Name   string   // also that of its files
+	Groups []string // what Kubernetes takes for groups: the subject's organizations
+	Hosts  []string // names of a server besides localhost
+	IPs    []net.IP // addresses of a server besides 127.0.0.1
+}
+
+// Issue makes a certificate for one use and returns its files, which only the
+// owner of this process can read the key of.
+func (a *Authority) Issue(s Subject, use x509.ExtKeyUsage) (KeyPair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return KeyPair{}, err
 	}
-	template := certificate(name)
+	template := certificate(s)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{use}
-	template.DNSNames = []string{"localhost"}
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	template.DNSNames = append([]string{"localhost"}, s.Hosts...)
+	template.IPAddresses = append([]net.IP{net.IPv4(127, 0, 0, 1)}, s.IPs...)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return KeyPair{}, err
@@ -74,25 +86,25 @@ func (a *authority) issue(name string, use x509.ExtKeyUsage, user User) (KeyPair
 		return KeyPair{}, err
 	}
 	pair := KeyPair{
-		Cert: filepath.Join(a.dir, name+".pem"),
-		Key:  filepath.Join(a.dir, name+"-key.pem"),
+		Cert: filepath.Join(a.dir, s.file()+".pem"),
+		Key:  filepath.Join(a.dir, s.file()+"-key.pem"),
 	}
 	if err := writePEM(pair.Cert, "CERTIFICATE", der, 0o644); err != nil {
 		return KeyPair{}, err
 	}
-	if err := writePEM(pair.Key, "PRIVATE KEY", keyDER, 0o600); err != nil {
-		return KeyPair{}, err
-	}
-	return pair, user.own(pair.Key)
+	return pair, writePEM(pair.Key, "PRIVATE KEY", keyDER, 0o600)
 }
+
+// file is the subject's name without what a file's name cannot have.
+func (s Subject) file() string { return url.PathEscape(s.Name) }
 
 // certificate is what all certificates here have in common. It is valid since
 // yesterday, for clocks that differ a little.
-func certificate(name string) *x509.Certificate {
+func certificate(s Subject) *x509.Certificate {
 	now := time.Now()
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()),
-		Subject:      pkix.Name{CommonName: name},
+		Subject:      pkix.Name{CommonName: s.Name, Organization: s.Groups},
 		NotBefore:    now.AddDate(0, 0, -1),
 		NotAfter:     now.AddDate(0, 0, 7),
 	}

@@ -1,4 +1,4 @@
-package testenv
+package process
 
 import (
 	"bytes"
@@ -26,22 +26,23 @@ const stopGrace = time.Second
 // goneTimeout is how long the kernel may take to clean up killed processes.
 const goneTimeout = 10 * time.Second
 
-// process is a program that runs in the background, in a process group of its
-// own, with its output in a file.
-type process struct {
-	name string
-	log  string
-	pid  int
+// Process is a program that runs in the background, in a process group of its
+// own. Its methods may be called from several goroutines.
+type Process struct {
+	Name string
+	Log  string // file with its output
+	PID  int
+
 	done chan struct{} // closed when the program has ended
 	err  error         // why it ended; valid once done is closed
 }
 
-// startProcess starts cmd with its output in the file log. The kernel kills
-// the program when this process dies, however it dies.
+// Start starts cmd with its output in the file log, and calls it name in
+// errors. The kernel kills the program when this process dies, however it dies.
 //
 // That signal is tied to the thread that forked, not to the process, so the
 // goroutine that forks keeps its thread until the program has ended.
-func startProcess(cmd *exec.Cmd, name, log string) (*process, error) {
+func Start(cmd *exec.Cmd, name, log string) (*Process, error) {
 	out, err := os.Create(log)
 	if err != nil {
 		return nil, err
@@ -54,14 +55,14 @@ func startProcess(cmd *exec.Cmd, name, log string) (*process, error) {
 	cmd.SysProcAttr.Setpgid = true
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 
-	p := &process{name: name, log: log, done: make(chan struct{})}
+	p := &Process{Name: name, Log: log, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		if err == nil {
-			p.pid = cmd.Process.Pid
+			p.PID = cmd.Process.Pid
 		}
 		started <- err
 		if err == nil {
@@ -75,37 +76,41 @@ func startProcess(cmd *exec.Cmd, name, log string) (*process, error) {
 	return p, nil
 }
 
-// stop asks the program to end, kills it when it takes its time, and returns
-// once it and all that it started are gone.
-func (p *process) stop() error {
+// Done is closed when the program has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Stop asks the program to end, kills it when it takes its time, and returns
+// once it and all that it started are gone. To stop nil, or a program that has
+// ended, is fine.
+func (p *Process) Stop() error {
 	if p == nil {
 		return nil
 	}
-	family := append(descendants(p.pid), p.pid)
+	family := append(descendants(p.PID), p.PID)
 	// Only the leader is asked: it knows in which order its children end.
-	if err := p.signal(p.pid, syscall.SIGTERM); err != nil {
+	if err := p.signal(p.PID, syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {
 	case <-p.done:
 	case <-time.After(stopGrace):
 	}
-	if err := p.signal(-p.pid, syscall.SIGKILL); err != nil { // the group
+	if err := p.signal(-p.PID, syscall.SIGKILL); err != nil { // the group
 		return err
 	}
 	<-p.done
 	for deadline := time.Now().Add(goneTimeout); !gone(family); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("stop %s: processes are left of %v", p.name, family)
+			return fmt.Errorf("stop %s: processes are left of %v", p.Name, family)
 		}
 	}
 	return nil
 }
 
 // signal sends a signal; that nobody is there any more is fine.
-func (p *process) signal(pid int, sig syscall.Signal) error {
+func (p *Process) signal(pid int, sig syscall.Signal) error {
 	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("send %s to %s: %w", sig, p.name, err)
+		return fmt.Errorf("send %s to %s: %w", sig, p.Name, err)
 	}
 	return nil
 }
@@ -141,14 +146,14 @@ func descendants(pid int) []int {
 	return found
 }
 
-// failure is an error that shows the end of what the program wrote.
-func (p *process) failure(err error) error {
-	return &ProcessError{Process: p.name, Err: err, Log: tail(p.log, 20)}
+// Failure is an Error with the end of what the program wrote.
+func (p *Process) Failure(err error) error {
+	return &Error{Process: p.Name, Err: err, Log: Tail(p.Log, 20)}
 }
 
-// waitFor calls ready until it succeeds, and gives up when the program ends,
+// WaitFor calls ready until it succeeds, and gives up when the program ends,
 // when ctx ends or after a minute.
-func waitFor(ctx context.Context, p *process, ready func(context.Context) error) error {
+func (p *Process) WaitFor(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
@@ -158,9 +163,9 @@ func waitFor(ctx context.Context, p *process, ready func(context.Context) error)
 		}
 		select {
 		case <-p.done:
-			return p.failure(fmt.Errorf("ended before it was ready: %v", p.err))
+			return p.Failure(fmt.Errorf("ended before it was ready: %v", p.err))
 		case <-ctx.Done():
-			return p.failure(fmt.Errorf("not ready (%v): %w", err, ctx.Err()))
+			return p.Failure(fmt.Errorf("not ready (%v): %w", err, ctx.Err()))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
