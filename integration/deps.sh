@@ -16,6 +16,7 @@ packages=(
   debian-archive-keyring # Debian's signatures, also on Ubuntu
   iproute2
   ca-certificates
+  containernetworking-plugins # the networks of pods
 )
 
 as_root() {
@@ -25,6 +26,7 @@ as_root() {
 install_packages() {
   local missing
   command -v pip3 pip >/dev/null || packages+=(python3-pip) # fetches uv
+  command -v containerd >/dev/null || packages+=(containerd) # runs pods; Docker's own package, which has it too, would have to go for it
   missing=$(comm -23 \
     <(printf '%s\n' "${packages[@]}" | sort) \
     <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p' | sort -u))
