@@ -7,6 +7,9 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 # No manual pages in the command line's library and no debug pages in gRPC's: nobody uses them, and each start pays for them.
 TAGS     := urfave_cli_no_docs,grpcnotrace
 SOURCES  := $(shell find . -name '*.go' -not -path './integration/*' -not -name '*_test.go') go.mod go.sum
+# The program of jobs' containers, which ibuild carries: see runner/bootstrap/doc.go.
+PACKED   := runner/bootstrap/programs/.made
+CARRIED  := $(shell find runner/bootstrap registry cache -name '*.go' -not -name '*_test.go') go.mod go.sum
 # Tests and the demo start builders, users and mounts, so what is not root asks for it.
 ROOT     := integration/as-root.sh
 
@@ -19,7 +22,11 @@ help: ## list the targets
 .PHONY: build
 build: $(BIN) ## build bin/ibuild
 
-$(BIN): $(SOURCES)
+$(PACKED): $(CARRIED)
+	@echo "building the bootstrap"
+	@go generate ./runner/bootstrap && touch $@
+
+$(BIN): $(SOURCES) $(PACKED)
 	@echo "building $(BIN)"
 	@go build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $@ ./cmd/ibuild
 
@@ -87,4 +94,4 @@ golden: ## write the golden files anew
 
 .PHONY: clean
 clean: ## remove what was built here (caches in the user's cache folder stay)
-	@rm -rf bin out
+	@rm -rf bin out $(PACKED) runner/bootstrap/programs/linux-*

@@ -31,7 +31,13 @@ var mayImport = map[string][]string{
 	"engine/remote":  {},
 	"cmd":            {"*"},
 	"integration":    {"*"},
-	"runner/launch":  {"frontends", "engine", "registry", "runner/gke"},
+	"runner/launch":  {"frontends", "llb", "engine", "registry", "runner/gke", "runner/bootstrap"},
+
+	"runner/bootstrap":          {},
+	"runner/bootstrap/contract": {},
+	"runner/bootstrap/results":  {"registry"},
+	"runner/bootstrap/program":  {"registry", "runner/bootstrap/contract", "runner/bootstrap/results"},
+	"runner/bootstrap/pack":     {"runner/bootstrap"},
 }
 
 // onlyIn names the folders that are the only ones to import a library.
