@@ -33,6 +33,15 @@ func pingRecords(s *cache.Store) cache.Records[pingAnswer] {
 	return cache.Bucket[pingAnswer](s, "pings/1")
 }
 
+// PlainHTTP says that a host answered without TLS when it was asked last, by this process or one before. It asks nothing.
+func (c *Client) PlainHTTP(host string) bool {
+	if c.opts.Cache == nil {
+		return false
+	}
+	answer, ok := pingRecords(c.opts.Cache).Get(host)
+	return ok && answer.Scheme == "http"
+}
+
 func isPing(req *http.Request) bool {
 	return req.Method == http.MethodGet && req.URL.Path == "/v2/" && req.Response == nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ibuild/ibuild/engine/remote"
 	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/registry"
+	"github.com/ibuild/ibuild/runner/launch"
 	"github.com/ibuild/ibuild/settings"
 	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
@@ -86,8 +87,12 @@ func explain(err error) (code int, msg, hint string) {
 		unknown  *engine.UnknownError
 		full     *engine.FullError
 		linked   *engine.CacheError
+		noresult *launch.NoResultsError
 		exit     cli.ExitCoder
 	)
+	if code, msg, hint, ok := explainJob(err); ok {
+		return code, msg, hint
+	}
 	switch {
 	case errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled:
 		return exitCancelled, "cancelled", ""
@@ -122,6 +127,8 @@ func explain(err error) (code int, msg, hint string) {
 			return exitAuth, err.Error(), reach.Hint
 		}
 		return exitReach, err.Error(), reach.Hint
+	case errors.As(err, &noresult):
+		return exitBuild, err.Error(), noresult.Hint()
 	case errors.As(err, &exit):
 		return exit.ExitCode(), err.Error(), ""
 	case isFullDisk(err):

@@ -77,8 +77,8 @@ type scriptLine struct {
 }
 
 // translate makes the script of a notebook's code cells.
-func translate(name string, doc document) (Notebook, error) {
-	t := &translator{name: name, bound: map[string]bool{}}
+func translate(t *translator, doc document) (Notebook, error) {
+	name := t.name
 	cells := slices.DeleteFunc(doc.cells, func(c rawCell) bool { return strings.TrimSpace(c.text) == "" })
 	if len(cells) == 0 {
 		return Notebook{}, fail(name, "the notebook has no code", "")

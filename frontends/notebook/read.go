@@ -65,7 +65,7 @@ func Read(src source.Source) (Notebook, error) {
 	if err != nil {
 		return Notebook{}, err
 	}
-	return translate(src.Name, doc)
+	return translate(&translator{name: src.Name, bound: map[string]bool{}}, doc)
 }
 
 // decode reads the JSON. It goes from value to value, so of a cell's outputs nothing is kept.

@@ -11,8 +11,9 @@ import (
 
 // translator makes a script of cells, and collects findings.
 type translator struct {
-	name string
-	errs source.Errors
+	name    string
+	program bool // see [ReadProgram]
+	errs    source.Errors
 
 	hasHeader bool
 	header    []scriptLine
@@ -63,17 +64,23 @@ func (t *translator) laterHeader(c *cell) {
 func (t *translator) statements(c *cell, from int) {
 	text := strings.Join(c.lines[from:], "\n")
 	scanner := pysource.NewCell(text)
+	var result shown // of the cell, if the line is its last one
 	for {
 		line, ok := scanner.Next()
 		if !ok {
-			return
+			break
 		}
+		result = shown{}
 		s := statement{Line: line, cell: c, text: text, from: from, scanner: scanner}
 		if last := s.Tokens[len(s.Tokens)-1]; last.Kind == pysource.Escape {
 			t.escape(s)
 			continue
 		}
 		t.code(s)
+		result = expression(s)
+	}
+	if t.program && result.ok {
+		c.show(result, text, from)
 	}
 }
 
@@ -178,6 +185,9 @@ func (t *translator) settle(first *cell) {
 		t.needless()
 		return
 	}
+	if t.program {
+		return
+	}
 	t.pinned()
 	if len(t.pip) == 0 && len(t.errs) == 0 {
 		t.errs = append(t.errs, &source.Error{File: first.file, Line: 1, Column: 1, Data: []byte(first.text),
@@ -188,7 +198,7 @@ func (t *translator) settle(first *cell) {
 // script puts the parts together.
 func (t *translator) script() []scriptLine {
 	lines := t.header
-	if !t.hasHeader {
+	if !t.hasHeader && len(t.pip) > 0 {
 		lines = t.madeHeader()
 	}
 	top := slices.Clone(t.future)

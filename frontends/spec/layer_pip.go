@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -23,6 +24,9 @@ type Pip struct {
 	Packages []string // requirements (PEP 508)
 	// Requirements is the path of a requirements file in the spec's folder, "" for none.
 	Requirements string
+	// Edited are texts that are installed in place of what requirements files say, by the paths of these in the spec's
+	// folder. What the files say is checked all the same. It is for callers in Go: YAML has no word for it.
+	Edited map[string][]byte
 	placed
 }
 
@@ -49,7 +53,7 @@ func (p Pip) kind() string {
 }
 
 func (p Pip) clone() Layer {
-	p.Packages, p.PipOptions = slices.Clone(p.Packages), p.PipOptions.clone()
+	p.Packages, p.PipOptions, p.Edited = slices.Clone(p.Packages), p.PipOptions.clone(), maps.Clone(p.Edited)
 	return p
 }
 

@@ -90,8 +90,11 @@ func (p Pip) lowerFile(l *lowering, step *llb.Pip) {
 		if len(found.Locals) > 0 {
 			step.Dir = path.Join(requirementsDir, found.Dir)
 		}
-		for i := range found.Files {
-			found.Files[i].Data = notEditable(found.Files[i].Data)
+		for i, file := range found.Files {
+			if text, ok := p.Edited[file.Path]; ok {
+				file.Data = text
+			}
+			found.Files[i].Data = notEditable(file.Data)
 		}
 		step.Mounts = append(step.Mounts, fileMounts(requirementsDir, found.Files)...)
 		step.Mounts = append(step.Mounts, l.localMounts(requirementsDir, found.Locals, at)...)

@@ -32,6 +32,7 @@ type headerStart struct {
 	// text says that the script is not a file of the folder, so that it is written from the definition.
 	text   bool
 	kindOf string  // for people; "" is "uv script"
+	bare   bool    // the image is what the script runs in, and not the script
 	base   start   // base_image of [tool.ibuild]; nil is the Debian base
 	named  *naming // nil: no spec names the script
 }
@@ -80,6 +81,16 @@ func LoadGenerated(src source.Source, kind, name string) (*llb.Plan, error) {
 	s.File, s.text, s.kindOf = name, true, kind
 	img.start = s
 	return img.Plan(src)
+}
+
+// ParseScriptEnvironment reads a uv script as the image that it runs in: all that [ParseScript] gives, but for the
+// script itself and its entry point.
+func ParseScriptEnvironment(src source.Source) (Image, error) {
+	img, err := ParseScript(src)
+	s := img.start.(headerStart)
+	s.bare = true
+	img.start = s
+	return img, err
 }
 
 func (s scriptStart) kind() string {
@@ -169,6 +180,9 @@ func (s headerStart) locals(l *lowering) []llb.Mount {
 
 // lowerEnd brings the script itself, as the entry point.
 func (s headerStart) lowerEnd(l *lowering) {
+	if s.bare {
+		return
+	}
 	program, dst := "python3", s.File // in the base's own workdir; not every base knows a "python"
 	if l.debian {
 		program, dst = "python", path.Join(llb.DefaultHome, s.File)

@@ -1,6 +1,7 @@
 package uvscript
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -57,6 +58,16 @@ func start(line string) string {
 		return ""
 	}
 	return kind
+}
+
+// HasHeader says whether a script has a header, well formed or not: a line that opens one.
+func HasHeader(script []byte) bool {
+	for line := range bytes.Lines(script) {
+		if start(strings.TrimRight(string(line), "\r\n")) == "script" {
+			return true
+		}
+	}
+	return false
 }
 
 // find returns the script block of a file.

@@ -1,5 +1,7 @@
 package gke
 
+import corev1 "k8s.io/api/core/v1"
+
 // Kind is what does a job's work.
 type Kind string
 
@@ -22,6 +24,7 @@ type Accelerator struct {
 	PerHost  int      // devices that each pod asks for: Chips / Hosts
 	Arch     string   // "amd64" or "arm64": the platform of the image follows from it
 	Machines []string // machine types that have it, for people; may hold patterns such as "n1-*"
+	Machine  string   // the one machine type that the text insists on; empty for any that fits
 	Spot     bool     // the text ended in ":spot"
 	Note     string   // how an ambiguous number was read, for people; empty if nothing was
 }
@@ -35,4 +38,26 @@ func (a Accelerator) Resource() string {
 		return "google.com/tpu"
 	}
 	return ""
+}
+
+// NodeLabels are those of the nodes that have the accelerator, as GKE sets them.
+func (a Accelerator) NodeLabels() map[string]string {
+	labels := map[string]string{corev1.LabelArchStable: a.Arch}
+	set := func(label, value string) {
+		if value != "" {
+			labels[label] = value
+		}
+	}
+	switch a.Kind {
+	case GPU:
+		set(gpuLabel, a.Label)
+	case TPU:
+		set(tpuLabel, a.Label)
+		set(topologyLabel, a.Topology)
+	}
+	set(corev1.LabelInstanceTypeStable, a.Machine)
+	if a.Spot {
+		labels[spotLabel] = "true"
+	}
+	return labels
 }

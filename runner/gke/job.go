@@ -16,13 +16,13 @@ type Job struct {
 	Slices      int               // TPU slices of a multislice job; 0 and 1 are one
 	CPU         string            // a quantity such as "4"; empty leaves it to the namespace
 	Memory      string            // a quantity such as "16Gi"; empty leaves it to the namespace
-	Shm         string            // size limit of /dev/shm, a quantity; empty is half of what the node has
-	Retries     int               // pods that may fail before the job does
-	Timeout     time.Duration     // of the running job as a whole; 0 is none
+	Shm         string            // size limit of /dev/shm, a quantity; empty is what the memory limit or the node allows
+	Retries     int               // how often each host may fail before the job does; with any, lost nodes do not count
+	Timeout     time.Duration     // of each pod since a node took it, pulling included, by its kubelet; its output stays. 0 is none
 	Keep        time.Duration     // how long the finished job stays in the cluster; 0 is until it is cleaned up
 	Grace       time.Duration     // between SIGTERM and SIGKILL; 0 is Kubernetes' 30 s
 	Spot        bool              // on spot machines, too when the accelerator says so
-	Reservation string            // name of a reservation
+	Reservation string            // NAME of node pools made for it, or projects/PROJECT/reservations/NAME where GKE makes nodes
 	FlexStart   bool              // flex-start machines (Dynamic Workload Scheduler)
 	Queue       string            // Kueue's local queue
 	Priority    string            // Kueue's workload priority class, with a Queue

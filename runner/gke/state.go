@@ -32,6 +32,10 @@ type State struct {
 	Hosts    []Host
 	Attempt  int       // 1 for the first, more after retries
 	Since    time.Time // when the phase began, by the cluster's clock
+
+	GiveUp    time.Time // when Watch gives the job up if nothing changes, by this machine's clock; zero is never
+	Abandoned bool      // Watch gave up: the job is Failed for the user, but still in the cluster. Cancel it
+	Lost      bool      // the cluster is out of reach: the rest is what was known before
 }
 
 // Host is one pod of a job, the last one that was made for its place.
@@ -53,6 +57,8 @@ type Line struct {
 	Pod          string
 	Time         time.Time // when the container wrote it, by its node's clock
 	Text         string    // without the line's end; may hold any bytes
+	More         bool      // the line is longer than MaxLine: the host's next Line goes on with it
+	Note         bool      // ibuild says this about the host's output; it is no part of it
 }
 
 // FailedError is returned for a job that did not succeed.

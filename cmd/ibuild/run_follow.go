@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ibuild/ibuild/runner/bootstrap/results"
+	"github.com/ibuild/ibuild/runner/gke"
+	"github.com/ibuild/ibuild/runner/launch"
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	// lastLines is how long the output of a job that has ended may take to arrive.
+	lastLines = time.Minute
+	// farewell is how long the cluster may take for what is said to it after Ctrl-C.
+	farewell = 30 * time.Second
+)
+
+// follow shows a job until it ends. The error carries its exit code.
+func (r *running) follow(ctx context.Context, run *gke.Run) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	read := make(chan error, 1)
+	go func() {
+		read <- run.Logs(reading, gke.LogOptions{Follow: true}, newLogPrinter(r.out, r.errs, run).write)
+	}()
+	state, err := run.Watch(ctx, gke.Deadlines{}, r.tell)
+	switch {
+	case ctx.Err() != nil:
+		stop()
+		<-read
+		return r.interrupted(context.WithoutCancel(ctx), run)
+	case err != nil:
+		stop()
+		<-read
+		return err
+	}
+	select {
+	case err = <-read:
+	case <-time.After(lastLines):
+		stop()
+		err = <-read
+	}
+	if err != nil && ctx.Err() == nil {
+		say(r.mode, "the rest of the output could not be read (%v); ibuild jobs logs %s has it as long as the job is there", err, run.Name)
+	}
+	return r.end(ctx, run, state)
+}
+
+// tell says what a job waits for, or that it has gone on.
+func (r *running) tell(s gke.State) {
+	text := string(s.Phase)
+	if s.Attempt > 1 {
+		text += fmt.Sprintf(" (attempt %d)", s.Attempt)
+	}
+	if s.Message != "" {
+		text += ": " + s.Message
+	}
+	say(r.mode, "%s", text)
+	if s.Hint != "" && !s.Phase.Ended() {
+		say(r.mode, "hint:  %s", s.Hint)
+	}
+}
+
+// end fetches the results of a job that has ended, and turns its state into the command's error.
+func (r *running) end(ctx context.Context, run *gke.Run, s gke.State) error {
+	if s.Abandoned {
+		if err := run.Cancel(ctx); err != nil {
+			say(r.mode, "the job could not be cancelled (%v): ibuild jobs cancel %s", err, run.Name)
+		} else {
+			say(r.mode, "the job was cancelled, as it would wait for ever")
+		}
+	}
+	failed := r.fetch(ctx, s)
+	if s.Phase != gke.Succeeded {
+		return errors.Join(&gke.FailedError{Job: run.Name, State: s}, failed)
+	}
+	return failed
+}
+
+// fetch brings the results into the folder that was asked for.
+func (r *running) fetch(ctx context.Context, s gke.State) error {
+	at := r.job.Facts[launch.ResultsFact]
+	if at == "" {
+		return nil
+	}
+	var hosts []launch.HostResult
+	for _, h := range s.Hosts {
+		if h.Result != "" {
+			hosts = append(hosts, launch.HostResult{Slice: h.Slice, Index: h.Index, Digest: digest.Digest(h.Result)})
+		}
+	}
+	switch {
+	case len(hosts) == 0:
+		return nil
+	case r.results == "":
+		say(r.mode, "the program left results: ibuild jobs result %s [FOLDER] fetches them", r.job.Name)
+		return nil
+	}
+	fetched, err := launch.FetchResults(ctx, r.registry, at, hosts, results.Target{Folder: r.results})
+	for _, f := range fetched {
+		if f.Summary.Digest != "" {
+			say(r.mode, "results in %s", f.Folder)
+		}
+	}
+	return err
+}
+
+// interrupted is what happens after Ctrl-C: the job is cancelled, or left running.
+func (r *running) interrupted(ctx context.Context, run *gke.Run) error {
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	what := r.onInterrupt
+	if what == "ask" {
+		what = "cancel"
+		if terminal(os.Stdin) && terminal(os.Stderr) {
+			what = askInterrupt(os.Stdin, r.errs, run.Name)
+		}
+	}
+	if what == "detach" {
+		say(r.mode, "job %s goes on: ibuild jobs logs %s --follow comes back to it", run.Name, run.Name)
+		return context.Canceled
+	}
+	if err := run.Cancel(ctx); err != nil {
+		return fmt.Errorf("job %s may go on, as it could not be cancelled: %w", run.Name, err)
+	}
+	say(r.mode, "job %s is cancelled", run.Name)
+	return context.Canceled
+}
+
+// askInterrupt asks what becomes of the job. Who closes the input leaves it running: nothing is lost by that.
+func askInterrupt(in io.Reader, out io.Writer, name string) string {
+	answers := bufio.NewScanner(in)
+	for {
+		fmt.Fprintf(out, "\njob %s is running. Cancel it, or detach and let it go on? [c/d] ", name)
+		if !answers.Scan() {
+			fmt.Fprintln(out)
+			return "detach"
+		}
+		switch strings.ToLower(strings.TrimSpace(answers.Text())) {
+		case "c", "cancel":
+			return "cancel"
+		case "d", "detach":
+			return "detach"
+		}
+	}
+}

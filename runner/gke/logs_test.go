@@ -1,0 +1,436 @@
+package gke
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// nodeFile is the log of a container on its node, as the kubelet serves it:
+// lines in the order of the file, those before sinceTime left out.
+type nodeFile struct {
+	mu    sync.Mutex
+	lines []nodeLine
+	tail  string // last words without a line's end
+	ended bool
+	cut   func(sent int) bool // says whether the connection breaks after so many bytes of it
+	opens int
+}
+
+type nodeLine struct {
+	at   time.Time
+	text string
+}
+
+func (f *nodeFile) add(at time.Time, text string) {
+	f.mu.Lock()
+	f.lines = append(f.lines, nodeLine{at, text})
+	f.mu.Unlock()
+}
+
+// rotate puts an empty file in place of the lines so far.
+func (f *nodeFile) rotate() {
+	f.mu.Lock()
+	f.lines = nil
+	f.mu.Unlock()
+}
+
+const stampFormat = "2006-01-02T15:04:05.000000000Z07:00"
+
+func (f *nodeFile) serve(w http.ResponseWriter, r *http.Request) {
+	since, _ := time.Parse(time.RFC3339, r.URL.Query().Get("sinceTime"))
+	f.mu.Lock()
+	f.opens++
+	lines, tail, cut := slices.Clone(f.lines), f.tail, f.cut
+	f.mu.Unlock()
+	sent := 0
+	send := func(text string) {
+		for len(text) > 0 {
+			n := min(len(text), 1000)
+			_, _ = io.WriteString(w, text[:n])
+			sent += n
+			text = text[n:]
+			if cut != nil && cut(sent) {
+				w.(http.Flusher).Flush()
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+	for _, l := range lines {
+		if !l.at.Before(since) {
+			send(l.at.Format(stampFormat) + " " + l.text + "\n")
+		}
+	}
+	if tail != "" {
+		send(time.Unix(1_800_000_000, 0).UTC().Format(stampFormat) + " " + tail)
+	}
+}
+
+func podObject(name, phase string, container map[string]any) map[string]any {
+	return map[string]any{
+		"kind": "Pod", "apiVersion": "v1",
+		"metadata": map[string]any{"name": name, "namespace": "ml", "uid": "uid-" + name, "labels": map[string]any{JobLabel: "train"}, "creationTimestamp": "2026-11-23T04:00:00Z"},
+		"spec":     map[string]any{"nodeName": "node-1", "containers": []any{map[string]any{"name": "main", "image": "reg/train@sha256:1"}}},
+		"status": map[string]any{"phase": phase, "containerStatuses": []any{
+			map[string]any{"name": "main", "image": "reg/train@sha256:1", "containerID": "containerd://1", "state": container}}},
+	}
+}
+
+func endedPod(name string, code int) map[string]any {
+	phase := "Succeeded"
+	if code != 0 {
+		phase = "Failed"
+	}
+	return podObject(name, phase, map[string]any{"terminated": map[string]any{"exitCode": code, "reason": "Error", "finishedAt": "2026-11-23T04:05:00Z"}})
+}
+
+func runningPod(name string) map[string]any {
+	return podObject(name, "Running", map[string]any{"running": map[string]any{"startedAt": "2026-11-23T04:01:00Z"}})
+}
+
+func jobObject(conditions ...any) map[string]any {
+	return map[string]any{"kind": "Job", "apiVersion": "batch/v1",
+		"metadata": map[string]any{"name": "train", "namespace": "ml", "uid": "uid-job", "creationTimestamp": "2026-11-23T04:00:00Z"},
+		"spec":     map[string]any{"completions": 1, "backoffLimit": 0},
+		"status":   map[string]any{"conditions": conditions}}
+}
+
+func conditionObject(kind, reason, message string) map[string]any {
+	return map[string]any{"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": "2026-11-23T04:05:01Z"}
+}
+
+// readLogs reads all lines of a job that has ended, and joins those that came in
+// pieces.
+func readLogs(t *testing.T, r *Run, o LogOptions) (lines []string, notes []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var open strings.Builder
+	err := r.Logs(ctx, o, func(l Line) error {
+		switch {
+		case l.Note:
+			notes = append(notes, l.Text)
+		case l.More:
+			open.WriteString(l.Text)
+		default:
+			lines = append(lines, open.String()+l.Text)
+			open.Reset()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines, notes
+}
+
+// disorderly makes lines as two threads write them: times that repeat, or go
+// back a little, texts that repeat, are empty, long, or no text at all.
+func disorderly(random *rand.Rand, n int) []nodeLine {
+	at := time.Unix(1_790_000_000, 0).UTC()
+	var lines []nodeLine
+	for i := range n {
+		at = at.Add(time.Duration(random.IntN(3)) * 40 * time.Millisecond)
+		stamp := at.Add(-time.Duration(random.IntN(2)*random.IntN(300)) * time.Millisecond)
+		text := fmt.Sprint("line ", i)
+		switch random.IntN(12) {
+		case 0:
+			text = ""
+		case 1:
+			text = "the same"
+		case 2:
+			text = strings.Repeat("x", random.IntN(3*MaxLine)) + fmt.Sprint(i)
+		case 3:
+			text = "\xff\x00\x1b[31m " + fmt.Sprint(i)
+		}
+		lines = append(lines, nodeLine{stamp, text})
+	}
+	return lines
+}
+
+// TestLogsOverBrokenConnections cuts connections at random places and wants each
+// line once.
+func TestLogsOverBrokenConnections(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(seed, 1))
+			file := &nodeFile{lines: disorderly(random, 300), tail: "last words"}
+			cuts := 0
+			file.cut = func(int) bool {
+				if cuts < 6 && random.IntN(400) == 0 {
+					cuts++
+					return true
+				}
+				return false
+			}
+			server := newAPIServer(t)
+			server.log = file.serve
+			server.put("jobs", "ADDED", jobObject(conditionObject("Complete", "", "")))
+			server.put("pods", "ADDED", endedPod("train-x", 0))
+			lines, notes := readLogs(t, server.run(t), LogOptions{Follow: true})
+			want := []string{}
+			for _, l := range file.lines {
+				want = append(want, l.text)
+			}
+			want = append(want, "last words")
+			if !slices.Equal(lines, want) {
+				t.Errorf("%d cuts: %s", cuts, firstDifference(lines, want))
+			}
+			if len(notes) > 0 {
+				t.Errorf("notes: %q", notes)
+			}
+			if cuts > 0 && file.opens < cuts+1 {
+				t.Errorf("%d cuts and %d connections", cuts, file.opens)
+			}
+		})
+	}
+}
+
+func firstDifference(got, want []string) string {
+	for n := range min(len(got), len(want)) {
+		if got[n] != want[n] {
+			return fmt.Sprintf("line %d is %.60q, not %.60q (%d lines, not %d)", n, got[n], want[n], len(got), len(want))
+		}
+	}
+	return fmt.Sprintf("%d lines, not %d", len(got), len(want))
+}
+
+// TestLogsSayWhatIsLost rotates the node's file while the connection is away.
+func TestLogsSayWhatIsLost(t *testing.T) {
+	at := time.Unix(1_790_000_000, 0).UTC()
+	file := &nodeFile{}
+	for i := range 10 {
+		file.add(at.Add(time.Duration(i)*time.Second), fmt.Sprint("old ", i))
+	}
+	file.cut = func(sent int) bool {
+		if sent < 200 {
+			return false
+		}
+		file.rotate()
+		file.mu.Lock()
+		file.cut = nil
+		file.mu.Unlock()
+		file.add(at.Add(time.Minute), "new")
+		return true
+	}
+	server := newAPIServer(t)
+	server.log = file.serve
+	server.put("jobs", "ADDED", jobObject(conditionObject("Complete", "", "")))
+	server.put("pods", "ADDED", endedPod("train-x", 0))
+	lines, notes := readLogs(t, server.run(t), LogOptions{Follow: true})
+	if len(lines) < 2 || lines[len(lines)-1] != "new" || lines[0] != "old 0" {
+		t.Errorf("lines: %q", lines)
+	}
+	if !slices.Equal(notes, []string{lossText}) {
+		t.Errorf("notes: %q", notes)
+	}
+}
+
+// TestLogsOfManyHosts follows four hosts and reads each one's lines in order.
+func TestLogsOfManyHosts(t *testing.T) {
+	server := newAPIServer(t)
+	server.log = func(w http.ResponseWriter, r *http.Request) {
+		host := strings.Split(r.URL.Path, "/")[6]
+		for i := range 200 {
+			fmt.Fprintf(w, "%s %s says %d\n", time.Unix(1_790_000_000, int64(i)).UTC().Format(stampFormat), host, i)
+		}
+	}
+	job := jobObject(conditionObject("Complete", "", ""))
+	job["spec"] = map[string]any{"completions": 4, "completionMode": "Indexed"}
+	server.put("jobs", "ADDED", job)
+	for i := range 4 {
+		p := endedPod(fmt.Sprint("train-", i), 0)
+		p["metadata"].(map[string]any)["annotations"] = map[string]any{indexAnnotation: fmt.Sprint(i)}
+		server.put("pods", "ADDED", p)
+	}
+	for _, o := range []LogOptions{{Follow: true}, {}, {Follow: true, Hosts: []Place{{0, 2}}}} {
+		next := map[int]int{}
+		err := server.run(t).Logs(t.Context(), o, func(l Line) error {
+			if want := fmt.Sprintf("train-%d says %d", l.Index, next[l.Index]); l.Text != want {
+				t.Errorf("%q, not %q", l.Text, want)
+			}
+			next[l.Index]++
+			return nil
+		})
+		want := map[int]int{0: 200, 1: 200, 2: 200, 3: 200}
+		if len(o.Hosts) > 0 {
+			want = map[int]int{2: 200}
+		}
+		if err != nil || fmt.Sprint(next) != fmt.Sprint(want) {
+			t.Errorf("%+v: %v, lines %v", o, err, next)
+		}
+	}
+}
+
+// TestLogsEndWithWritersError stops all hosts when the reader of the lines went away.
+func TestLogsEndWithWritersError(t *testing.T) {
+	server := newAPIServer(t)
+	server.log = (&nodeFile{lines: disorderly(rand.New(rand.NewPCG(1, 1)), 50)}).serve
+	server.put("jobs", "ADDED", jobObject())
+	server.put("pods", "ADDED", runningPod("train-x"))
+	closed := errors.New("the pipe is closed")
+	count := 0
+	err := server.run(t).Logs(t.Context(), LogOptions{Follow: true}, func(Line) error { count++; return closed })
+	if !errors.Is(err, closed) || count != 1 {
+		t.Errorf("%v after %d lines", err, count)
+	}
+}
+
+// TestLogsOfDeletedPod says that the end may be missing.
+func TestLogsOfDeletedPod(t *testing.T) {
+	server := newAPIServer(t)
+	file := &nodeFile{}
+	file.add(time.Unix(1_790_000_000, 0).UTC(), "only line")
+	pod := runningPod("train-x")
+	server.log = func(w http.ResponseWriter, r *http.Request) {
+		file.serve(w, r)
+		server.put("pods", "DELETED", pod)
+		server.put("jobs", "DELETED", jobObject())
+	}
+	server.put("jobs", "ADDED", jobObject())
+	server.put("pods", "ADDED", pod)
+	lines, notes := readLogs(t, server.run(t), LogOptions{Follow: true})
+	if !slices.Equal(lines, []string{"only line"}) || len(notes) != 1 || !strings.Contains(notes[0], "deleted") {
+		t.Errorf("lines %q, notes %q", lines, notes)
+	}
+}
+
+func TestNodesOwnWords(t *testing.T) {
+	server := newAPIServer(t)
+	server.log = func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "unable to retrieve container logs for containerd://1")
+	}
+	server.put("jobs", "ADDED", jobObject(conditionObject("Complete", "", "")))
+	server.put("pods", "ADDED", endedPod("train-x", 0))
+	lines, notes := readLogs(t, server.run(t), LogOptions{})
+	if len(lines) != 0 || len(notes) != 1 || !strings.Contains(notes[0], "unable to retrieve") {
+		t.Errorf("lines %q, notes %q", lines, notes)
+	}
+}
+
+// TestWindow reads the lines a to f, as times and texts, and then others.
+func TestWindow(t *testing.T) {
+	line := func(second int, text byte) mark { return mark{int64(second) * int64(time.Second), uint64(text)} }
+	start := func() *window {
+		w := &window{}
+		for n := range 6 {
+			w.took(line(100+n, byte('a'+n)))
+		}
+		return w
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*window)
+		lines  []mark
+		want   []verdict
+		gap    bool
+	}{
+		{"goes on", nil, []mark{line(106, 'g')}, []verdict{fresh}, false},
+		{"opened again", (*window).reopened, []mark{line(104, 'e'), line(105, 'f'), line(105, 'f')}, []verdict{again, again, fresh}, false},
+		{"opened again, nothing comes", (*window).reopened, nil, nil, true},
+		{"opened again, another file", (*window).reopened, []mark{line(200, 'x'), line(201, 'y')}, []verdict{gapped, fresh}, false},
+		{"opened again, ends early", (*window).reopened, []mark{line(104, 'e')}, []verdict{again}, true},
+		{"the same text again", (*window).reopened, []mark{line(105, 'f'), line(106, 'f')}, []verdict{again, fresh}, false},
+		{"the file once more", nil, []mark{line(102, 'c'), line(103, 'd'), line(104, 'e'), line(105, 'f'), line(106, 'g')}, []verdict{rewound, again, again, again, fresh}, false},
+		{"the clock was set back", nil, []mark{line(50, 'g'), line(51, 'h')}, []verdict{fresh, fresh}, false},
+		{"a little out of order", nil, []mark{{line(105, 0).time - int64(200*time.Millisecond), 'g'}, line(105, 'h')}, []verdict{fresh, fresh}, false},
+		{"older than what is remembered", func(w *window) { w.trimmed = true; w.reopened() }, []mark{line(99, 'z'), line(100, 'a'), line(101, 'b')}, []verdict{again, again, again}, true},
+	} {
+		w := start()
+		if c.change != nil {
+			c.change(w)
+		}
+		var got []verdict
+		for _, m := range c.lines {
+			v := w.look(m)
+			got = append(got, v)
+			if v == fresh || v == gapped {
+				w.took(m)
+			}
+		}
+		if !slices.Equal(got, c.want) || w.gap() != c.gap {
+			t.Errorf("%s: %v, gap %v", c.name, got, w.gap())
+		}
+	}
+}
+
+func TestWindowIsBounded(t *testing.T) {
+	w := &window{}
+	for n := range 3 * maxSeen {
+		w.took(mark{time.Unix(1_790_000_000, int64(n)).UnixNano(), uint64(n)})
+	}
+	if len(w.seen) > maxSeen*9/8 || !w.trimmed || w.seen[len(w.seen)-1].sum != 3*maxSeen-1 {
+		t.Errorf("%d lines, trimmed %v", len(w.seen), w.trimmed)
+	}
+	w.reopened()
+	if v := w.look(mark{time.Unix(1_790_000_000, 5).UnixNano(), 5}); v != again {
+		t.Errorf("%v for a line that was dropped", v)
+	}
+}
+
+// FuzzLogLine reads any bytes as a log: no panic, no byte lost.
+func FuzzLogLine(f *testing.F) {
+	f.Add([]byte("2026-11-23T04:00:00.123456789Z hello\n2026-11-23T04:00:00Z \nno time\nlast"), 3)
+	f.Add([]byte("\n\n \n9999-99-99T00:00:00Z x\n0001-01-01T00:00:00Z y\n"), 1)
+	f.Add(append([]byte("2026-11-23T04:00:00Z "), bytes.Repeat([]byte("a"), 2*MaxLine)...), 4096)
+	f.Fuzz(func(t *testing.T, data []byte, chunk int) {
+		lines := newLineReader(&slow{data, max(1, abs(chunk%9000))}, maphash.MakeSeed())
+		var back []byte
+		for {
+			p, err := lines.next()
+			if len(p.text) > MaxLine+stampSize {
+				t.Fatalf("a piece of %d bytes", len(p.text))
+			}
+			back = append(back, p.text...)
+			if p.ended {
+				back = append(back, '\n')
+			}
+			if err != nil {
+				break
+			}
+		}
+		var want []byte
+		for line := range bytes.Lines(data) {
+			if _, text, ok := cutStamp(bytes.TrimSuffix(line, []byte("\n"))); ok {
+				line = append(slices.Clone(text), line[len(bytes.TrimSuffix(line, []byte("\n"))):]...)
+			}
+			want = append(want, line...)
+		}
+		if !bytes.Equal(back, want) {
+			t.Errorf("%.80q became %.80q", want, back)
+		}
+	})
+}
+
+// slow gives a few bytes at a time.
+type slow struct {
+	data []byte
+	most int
+}
+
+func (s *slow) Read(b []byte) (int, error) {
+	if len(s.data) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b[:min(len(b), s.most)], s.data)
+	s.data = s.data[n:]
+	return n, nil
+}
+
+func abs(n int) int {
+	if n < 0 {
+		return -n
+	}
+	return n
+}
