@@ -135,7 +135,7 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"bild", docker}, 2, "ERROR: ibuild has no command \"bild\"\nhint:  did you mean ibuild build?\n"},
 		{[]string{"doctor", "--try-push", "ghcr.io/me/app:1"}, 2, "ERROR: --try-push ghcr.io/me/app:1 is not a repository\nhint:  write [registry/]name in lower case and without a tag, e.g. ghcr.io/me/train\n"},
 		{[]string{"doctor", "x"}, 2, "ERROR: ibuild doctor takes no arguments: got x\n"},
-		{[]string{"help"}, 2, "hint:  the commands are build, run, jobs, exists, lock, llb, spec, explain, history, inspect, verify, copy, save, load, cache, exec, accelerators, doctor; see ibuild --help\n"},
+		{[]string{"help"}, 2, "hint:  the commands are build, run, jobs, exists, lock, llb, spec, explain, history, inspect, verify, copy, save, load, cache, exec, accelerators, build-image, doctor; see ibuild --help\n"},
 		{[]string{"--help"}, 0, ""}, {[]string{"build", "--help"}, 0, ""}, {[]string{"--version"}, 0, ""}, {nil, 0, ""},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), dir, ""), func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestCommandLines(t *testing.T) {
 
 // TestHelp: one flag has one meaning and the same words in all commands, and a word for its value.
 func TestHelp(t *testing.T) {
-	different := []string{"format", "output", "force", "platform", "all", "name", "python", "quiet", "dry-run"} // their values are the command's own
+	different := []string{"format", "output", "force", "platform", "all", "name", "python", "quiet", "dry-run", "repo", "tag"} // their values are the command's own
 	words := map[string]string{}
 	var look func(list []*cli.Command)
 	look = func(list []*cli.Command) {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/ibuild/ibuild/runner/gke"
 	"github.com/urfave/cli/v2"
@@ -37,12 +39,9 @@ func runJobLogs(c *cli.Context) error {
 		return &usage{msg: "--tail and --since are not below 0", hint: "leave them out for all lines"}
 	}
 	for _, text := range c.StringSlice("host") {
-		var at gke.Place
-		if n, err := fmt.Sscanf(text, "%d/%d", &at.Slice, &at.Index); n != 2 || err != nil {
-			if n, err := fmt.Sscanf(text, "%d", &at.Index); n != 1 || err != nil {
-				return &usage{msg: fmt.Sprintf("--host %q is not a host", text), hint: "write its number, or SLICE/NUMBER"}
-			}
-			at.Slice = 0
+		at, err := parseHost(text)
+		if err != nil {
+			return err
 		}
 		o.Hosts = append(o.Hosts, at)
 	}
@@ -51,4 +50,20 @@ func runJobLogs(c *cli.Context) error {
 		return err
 	}
 	return run.Logs(c.Context, o, newLogPrinter(c.App.Writer, c.App.ErrWriter, run).write)
+}
+
+// parseHost reads NUMBER or SLICE/NUMBER.
+func parseHost(text string) (at gke.Place, err error) {
+	slice, index, ok := strings.Cut(text, "/")
+	if !ok {
+		slice, index = "0", text
+	}
+	at.Slice, err = strconv.Atoi(slice)
+	if err == nil {
+		at.Index, err = strconv.Atoi(index)
+	}
+	if err != nil || at.Slice < 0 || at.Index < 0 {
+		return gke.Place{}, &usage{msg: fmt.Sprintf("--host %q is not a host", text), hint: "write its number, or SLICE/NUMBER"}
+	}
+	return at, nil
 }

@@ -22,7 +22,7 @@ func jobsCommand() *cli.Command {
    ibuild jobs list
    ibuild jobs logs --follow train-x7k2q
    ibuild jobs cleanup`,
-		Subcommands: []*cli.Command{jobsListCommand(), jobStatusCommand(), jobLogsCommand(), jobResultCommand(), jobsCancelCommand(), jobsCleanupCommand()},
+		Subcommands: []*cli.Command{jobsListCommand(), jobStatusCommand(), jobLogsCommand(), jobResultCommand(), jobDebugCommand(), jobsCancelCommand(), jobsCleanupCommand()},
 		Action:      noCommand,
 	}
 }

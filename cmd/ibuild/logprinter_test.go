@@ -42,6 +42,19 @@ func TestLogPrinter(t *testing.T) {
 	}
 }
 
+func TestParseHost(t *testing.T) {
+	for text, want := range map[string]gke.Place{"0": {}, "12": {Index: 12}, "1/3": {Slice: 1, Index: 3}} {
+		if got, err := parseHost(text); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "x", "-1", "1/", "/1", "1/2/3", "1x", "1/-2", "99999999999999999999"} {
+		if got, err := parseHost(text); err == nil {
+			t.Errorf("%q is %v", text, got)
+		}
+	}
+}
+
 // FuzzVisible lets nothing to a terminal but text, tabs, \r and colours.
 func FuzzVisible(f *testing.F) {
 	for _, s := range []string{"", "plain", "\x1b[31mred", "\x1b[2J\x1b[H", "\x1b]52;c;aGk=\x07", "\x9b31m", "\x1b[38;2;1;2;3m", "\u202egnp.exe", "\x1b[", "a\rb\r", "\xff\xfe\x00"} {

@@ -50,7 +50,7 @@ with no Docker and no daemon on this machine, or on a remote BuildKit (--builder
    ibuild doctor
 
 ibuild COMMAND --help says what a command does.`,
-		Commands: []*cli.Command{buildCommand(), runCommand(), jobsCommand(), existsCommand(), lockCommand(), llbCommand(), specCommand(), explainCommand(), historyCommand(), inspectCommand(), verifyCommand(), copyCommand(), saveCommand(), loadCommand(), cacheCommand(), execCommand(), acceleratorsCommand(), doctorCommand()},
+		Commands: []*cli.Command{buildCommand(), runCommand(), jobsCommand(), existsCommand(), lockCommand(), llbCommand(), specCommand(), explainCommand(), historyCommand(), inspectCommand(), verifyCommand(), copyCommand(), saveCommand(), loadCommand(), cacheCommand(), execCommand(), acceleratorsCommand(), buildImageCommand(), doctorCommand()},
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "`FILE` with the settings, in place of the one in ~/.config/ibuild", EnvVars: []string{"IBUILD_CONFIG"}},
 			&cli.BoolFlag{Name: "debug", Usage: "write what BuildKit, registries and the detection of settings say to standard error", EnvVars: []string{"IBUILD_DEBUG"}},

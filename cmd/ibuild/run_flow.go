@@ -248,7 +248,7 @@ func (r *running) detached(run *gke.Run) error {
 		fmt.Fprintln(r.out, run.Name)
 		return nil
 	}
-	say(r.mode, "ibuild jobs logs %s --follow shows its output, ibuild jobs result %s fetches its results", run.Name, run.Name)
+	say(r.mode, "ibuild jobs logs --follow %s shows its output, ibuild jobs result %s fetches its results", run.Name, run.Name)
 	return nil
 }
 

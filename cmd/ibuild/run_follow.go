@@ -125,7 +125,7 @@ func (r *running) interrupted(ctx context.Context, run *gke.Run) error {
 		}
 	}
 	if what == "detach" {
-		say(r.mode, "job %s goes on: ibuild jobs logs %s --follow comes back to it", run.Name, run.Name)
+		say(r.mode, "job %s goes on: ibuild jobs logs --follow %s comes back to it", run.Name, run.Name)
 		return context.Canceled
 	}
 	if err := run.Cancel(ctx); err != nil {
