@@ -47,6 +47,11 @@ func runRun(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return r.dryRun()
 	}
+	place, err := r.cluster.Check(c.Context, r.job)
+	if err != nil {
+		return err
+	}
+	say(r.mode, "cluster %s: %s", first(r.cluster.Context, "of this pod"), place.Note)
 	if err := r.prepare(c.Context); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ func explainJob(err error) (code int, msg, hint string, ok bool) {
 		lost   *gke.UnreachableError
 		taken  *gke.TakenError
 		none   *launch.NoResultsError
+		place  *gke.PlaceError
 	)
 	switch {
 	case errors.As(err, &failed):
@@ -33,6 +34,8 @@ func explainJob(err error) (code int, msg, hint string, ok bool) {
 	case errors.As(err, &asked):
 		code := map[gke.Refusal]int{gke.NoAnswer: exitReach, gke.NoRights: exitAuth, gke.NoAccount: exitAuth, gke.NotThere: exitUsage, gke.Refused: exitBuild}[asked.Refusal]
 		return code, err.Error(), asked.Hint, true
+	case errors.As(err, &place):
+		return exitUsage, err.Error(), place.Hint(), true
 	case errors.As(err, &none):
 		return exitBuild, err.Error(), none.Hint(), true
 	}

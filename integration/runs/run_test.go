@@ -177,6 +177,8 @@ func TestFailsFast(t *testing.T) {
 		{"no such image", 1, []string{"run", shared.env.Registry.Addr + "/nobody/none:1", "--", "true"}, []string{"nobody/none"}},
 		{"no such accelerator", 2, []string{"run", "-a", "l5", busybox}, []string{"l4", "hint:"}},
 		{"no such namespace", 2, []string{"run", "-n", "nowhere", busybox, "--", "true"}, []string{"nowhere", "hint:"}},
+		{"no pool", 2, []string{"run", "-a", "h100x8", busybox, "--", "true"}, []string{"8 nvidia.com/gpu", "a100x4 (1 nodes, nvidia-tesla-a100)"}},
+		{"not enough chips", 2, []string{"run", "-a", "l4x8", busybox, "--", "true"}, []string{"8 nvidia.com/gpu"}},
 		{"out of memory", 137, []string{"run", "--memory", "32Mi", busybox, "--", "tail", "/dev/zero"}, []string{"more memory than it may", "hint:"}},
 		{"too late", 124, []string{"run", "--timeout", "2s", busybox, "--", "sleep", "100"}, []string{"2s"}},
 		{"taken", 2, []string{"run", "--name", "kept", busybox, "--", "true"}, []string{"there is a job kept", "hint:"}},

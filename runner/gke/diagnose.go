@@ -199,7 +199,7 @@ func (o *observed) retriesLeft(at Place) int {
 	}
 	failed := 0
 	for _, p := range o.pods {
-		isFailed := p.Status.Phase == corev1.PodFailed || p.DeletionTimestamp != nil && p.Status.Phase != corev1.PodSucceeded
+		isFailed := p.Status.Phase == corev1.PodFailed || (p.DeletionTimestamp != nil || disrupted(p) != nil) && p.Status.Phase != corev1.PodSucceeded
 		ignored := disrupted(p) != nil && j.Spec.PodFailurePolicy != nil
 		if isFailed && !ignored && (!perHost || placeOf(p) == at) {
 			failed++

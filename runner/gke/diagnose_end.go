@@ -132,7 +132,7 @@ func whyFailed(p *corev1.Pod) words {
 	case reason == "Terminated", reason == "NodeShutdown", reason == "Shutdown":
 		return words{reason, "node " + p.Spec.NodeName + " was shut down: " + oneLine(p.Status.Message), "run it again, or let ibuild do that: --retries"}
 	case reason == "DeadlineExceeded":
-		return words{reason, "it ran longer than its --timeout"+allowedTime(p), "give it more time with --timeout"}
+		return words{reason, "it ran longer than its --timeout" + allowedTime(p), "give it more time with --timeout"}
 	}
 	if t == nil {
 		return words{firstOf(p.Status.Reason, "Failed"), "the pod failed: " + oneLine(firstOf(p.Status.Message, "Kubernetes says no more")), ""}

@@ -59,7 +59,7 @@ func (c *Cluster) explain(err error, doing string) error {
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "is being terminated"):
 		e.Hint = "the namespace is being deleted: wait, or take another --namespace"
 	case apierrors.IsForbidden(err):
-		e.Refusal, e.Hint = NoRights, "whoever runs the cluster can give you the role edit in the namespace: kubectl create rolebinding NAME --clusterrole edit --user YOU --namespace "+orDefault(c.Namespace)
+		e.Refusal, e.Hint = NoRights, rightsHint(c.Namespace)
 	case apierrors.IsNotFound(err):
 		e.Refusal = NotThere
 		if strings.Contains(err.Error(), "namespaces") {
@@ -71,9 +71,7 @@ func (c *Cluster) explain(err error, doing string) error {
 	return e
 }
 
-func orDefault(namespace string) string {
-	if namespace == "" {
-		return "default"
-	}
-	return namespace
+// rightsHint says who can give the rights that jobs take.
+func rightsHint(namespace string) string {
+	return "whoever runs the cluster can give you the role edit in the namespace: kubectl create rolebinding NAME --clusterrole edit --user YOU --namespace " + namespace
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ibuild/ibuild/frontends/source"
 	"github.com/ibuild/ibuild/llb"
 	"github.com/ibuild/ibuild/runner/gke"
 )
@@ -315,3 +316,6 @@ func indent(data []byte) string {
 	}
 	return b.String()
 }
+
+// plainSource is a source without a text.
+func plainSource() source.Source { return source.Source{Name: "test", Dir: "."} }
