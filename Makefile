@@ -90,7 +90,7 @@ testenv: deps ## start registry and buildkitd by hand, print what to export
 
 .PHONY: golden
 golden: ## write the golden files anew
-	@go test ./llb ./frontends/... -update
+	@go test ./llb ./frontends/... ./runner/gke -update
 
 .PHONY: clean
 clean: ## remove what was built here (caches in the user's cache folder stay)

@@ -50,6 +50,7 @@ var onlyIn = map[string][]string{
 	"github.com/moby/buildkit/cache":            {"engine/embed", "integration"},
 	"go.etcd.io/bbolt":                          {"cache", "engine/embed"},
 	"github.com/urfave/cli":                     {"cmd"},
+	"k8s.io/client-go":                          {"runner/gke", "integration"},
 	"testing":                                   {}, // in no code that is not a test
 }
 
