@@ -133,7 +133,7 @@ func otherValues() map[string]any {
 
 // pairs are fields that cannot be changed alone, or have one right value: see the end of the test.
 func pairs() []string {
-	return []string{"PixiProject.Lock", "PixiProject.Path", "UVProject.Lock", "PoetryProject.Lock", "CodeBundle.Imported", "PoetryProject.Extras", "Pip.WheelsOnly", "SourceFolder.AllFiles"}
+	return []string{"PixiProject.Lock", "PixiProject.Path", "UVProject.Lock", "PoetryProject.Lock", "CodeBundle.Imported", "PoetryProject.Extras", "Pip.WheelsOnly", "Pip.Edited", "SourceFolder.AllFiles"}
 }
 
 func otherValue(t *testing.T, name string, v reflect.Value) reflect.Value {

@@ -70,6 +70,7 @@ func TestEveryFieldCounts(t *testing.T) {
 	}
 	for name, pair := range map[string][2]Layer{
 		"Pip.WheelsOnly":        {Pip{Packages: []string{"a"}}, Pip{Packages: []string{"a"}, PipOptions: PipOptions{WheelsOnly: true}}},
+		"Pip.Edited":            {Pip{Requirements: "requirements.txt"}, Pip{Requirements: "requirements.txt", Edited: map[string][]byte{"requirements.txt": []byte("edited\n")}}},
 		"SourceFolder.AllFiles": {SourceFolder{Src: "app"}, SourceFolder{Src: "app", AllFiles: true}},
 		"CodeBundle.Imported":   {CodeBundle{Src: "app", Imported: true, Entries: []string{"other.py"}}, CodeBundle{Src: "app"}},
 		"PixiProject.Path":      {PixiProject{PixiOptions: PixiOptions{Path: "pixi"}}, PixiProject{PixiOptions: PixiOptions{Path: "pixi2"}}},

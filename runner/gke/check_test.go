@@ -27,7 +27,9 @@ func poolNode(name string, labels map[string]string, device string, count int64,
 
 // TestFitting: a node fits by labels, devices and taints; what it is busy with does not count.
 func TestFitting(t *testing.T) {
-	gpu := func(kind string) map[string]string { return map[string]string{"cloud.google.com/gke-accelerator": kind} }
+	gpu := func(kind string) map[string]string {
+		return map[string]string{"cloud.google.com/gke-accelerator": kind}
+	}
 	all := []corev1.Node{
 		poolNode("cpu", nil, "", 0),
 		poolNode("own", nil, "", 0, "team"),
