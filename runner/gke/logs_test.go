@@ -21,8 +21,7 @@ import (
 type nodeFile struct {
 	mu    sync.Mutex
 	lines []nodeLine
-	tail  string // last words without a line's end
-	ended bool
+	tail  string              // last words without a line's end
 	cut   func(sent int) bool // says whether the connection breaks after so many bytes of it
 	opens int
 }
