@@ -91,6 +91,10 @@ func openRun(c *cli.Context) (*running, error) {
 	if !isStorage(c.String("output-dir")) {
 		r.results = c.String("output-dir")
 	}
+	if there, err := os.ReadDir(r.results); r.results != "" && err == nil && len(there) > 0 { // better now than after hours
+		h.close()
+		return nil, &usage{msg: fmt.Sprintf("--output-dir %s is not empty, so results would be mixed with what is there", r.results), hint: "name a folder that is new, or leave the flag out: ibuild jobs result fetches them later"}
+	}
 	r.job.Namespace = cluster.Namespace
 	r.job.Name = c.String("name")
 	if r.job.Name == "" {

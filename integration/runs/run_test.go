@@ -34,6 +34,7 @@ func TestScript(t *testing.T) {
 	if data, err := os.ReadFile(filepath.Join(results, "answer.txt")); err != nil || string(data) != "42\n" {
 		t.Errorf("the results: %q, %v", data, err)
 	}
+	ibuild(t, "run", "--output-dir", results, script).expect(t, 2, "is not empty", "hint:")
 	ibuild(t, "run", "--env", "CODE=7", script).expect(t, 7, "hello\n", "exit code 7")
 
 	if err := os.WriteFile(script, []byte(strings.Replace(greeting, "hello", "changed", 1)), 0o644); err != nil {
