@@ -48,7 +48,7 @@ func buildImageFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "repo", Usage: "`REPOSITORY` of the images, e.g. docker.io/me or us-docker.pkg.dev/my-project/images; asked for on a terminal"},
 		&cli.StringSliceFlag{Name: "category", Usage: "`CATEGORY` to publish: cpu, gpu or tpu; several are allowed, all by default"},
-		&cli.StringFlag{Name: "tag", Usage: "`TAG` of the images; ibuild's version by default"},
+		&cli.StringFlag{Name: "tag", Usage: "`TAG` of the images; by default this release of ibuild, or latest between releases"},
 		&cli.StringFlag{Name: "dockerfile", Usage: "`FILE` to build in place of ibuild's own base images"},
 		&cli.StringFlag{Name: "python", Usage: "`X.Y` of the images' Python, " + launch.DefaultPython + " by default"},
 		&cli.StringSliceFlag{Name: "platform", Usage: "`OS/ARCH` of the images; several are allowed. By default linux/amd64, and for gpu linux/arm64, too (but not with --dockerfile)"},
@@ -63,18 +63,13 @@ func buildImageFlags() []cli.Flag {
 	}
 }
 
-// baseTag is the tag that base images have by default: that of this ibuild.
+// baseTag is the tag that base images have by default: the release that this ibuild is, "latest" between releases.
 func baseTag() string {
-	clean := strings.Map(func(r rune) rune {
-		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", r) {
-			return r
-		}
-		return '-'
-	}, version)
-	if clean = strings.TrimLeft(clean, ".-"); clean == "" || clean == "dev" {
-		return "latest"
+	number, ok := strings.CutPrefix(version, "v")
+	if parts := strings.Split(number, "."); ok && len(parts) == 3 && strings.Trim(number, "0123456789.") == "" && !slices.Contains(parts, "") {
+		return version
 	}
-	return clean[:min(len(clean), 128)]
+	return "latest"
 }
 
 // baseImages are what build-image publishes.

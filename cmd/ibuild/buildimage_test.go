@@ -68,6 +68,16 @@ func TestBaseRepoCommands(t *testing.T) {
 	}
 }
 
+func TestBaseTag(t *testing.T) {
+	before := version
+	defer func() { version = before }()
+	for text, want := range map[string]string{"v1.2.3": "v1.2.3", "v10.0.12": "v10.0.12", "dev": "latest", "v1.2.3-4-gabc": "latest", "74b8bca-dirty": "latest", "v1..3": "latest", "1.2.3": "latest", "": "latest"} {
+		if version = text; baseTag() != want {
+			t.Errorf("%q: %s, want %s", text, baseTag(), want)
+		}
+	}
+}
+
 func TestPlainNames(t *testing.T) {
 	for text, want := range map[string]bool{"my-project": true, "example.com:p": true, "1a_b": true, "": false, "-p": false, "a b": false, "$(x)": false, "A": false, "a;b": false, "a\nb": false} {
 		if plainName(text) != want {

@@ -142,7 +142,7 @@ func (c *connection) beforeNew(ctx context.Context, p piece, found verdict) erro
 	return nil
 }
 
-const lossText = "lines may be missing here: they came faster than they were taken, or while the connection was away, and a node gives out the newest 10 MB only"
+const lossText = "lines before this one may be missing: they came faster than they were taken, or while the connection was away, and a node gives out the newest 10 MB only"
 
 // unstamped handles a line without a time. After a cut it is the end of a line
 // whose beginning was read; else the node itself says something.

@@ -342,6 +342,8 @@ func TestWindow(t *testing.T) {
 		{"opened again, ends early", (*window).reopened, []mark{line(104, 'e')}, []verdict{again}, true},
 		{"the same text again", (*window).reopened, []mark{line(105, 'f'), line(106, 'f')}, []verdict{again, fresh}, false},
 		{"the file once more", nil, []mark{line(102, 'c'), line(103, 'd'), line(104, 'e'), line(105, 'f'), line(106, 'g')}, []verdict{rewound, again, again, again, fresh}, false},
+		{"the file once more, after less than a second", func(w *window) { w.took(mark{line(105, 0).time + 1, 'g'}); w.took(mark{line(105, 0).time + 2, 'h'}) },
+			[]mark{{line(105, 0).time + 1, 'g'}, {line(105, 0).time + 2, 'h'}, line(106, 'i')}, []verdict{rewound, again, fresh}, false},
 		{"the clock was set back", nil, []mark{line(50, 'g'), line(51, 'h')}, []verdict{fresh, fresh}, false},
 		{"a little out of order", nil, []mark{{line(105, 0).time - int64(200*time.Millisecond), 'g'}, line(105, 'h')}, []verdict{fresh, fresh}, false},
 		{"older than what is remembered", func(w *window) { w.trimmed = true; w.reopened() }, []mark{line(99, 'z'), line(100, 'a'), line(101, 'b')}, []verdict{again, again, again}, true},

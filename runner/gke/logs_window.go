@@ -62,7 +62,7 @@ const (
 // before took is called.
 func (w *window) look(m mark) verdict {
 	if !w.resuming {
-		if m.time < w.newest-int64(disorder) && w.find(m, 0) {
+		if m.time < w.newest && w.find(m, w.since(m.time-int64(disorder))) {
 			return rewound
 		}
 		return fresh
@@ -72,6 +72,16 @@ func (w *window) look(m mark) verdict {
 	}
 	w.resuming = false
 	return gapped
+}
+
+// since is the first of the lines that were read, counted from the end, before
+// which there is one that is older than a time.
+func (w *window) since(time int64) int {
+	n := len(w.seen)
+	for n > 0 && w.seen[n-1].time >= time {
+		n--
+	}
+	return n
 }
 
 // find looks for a line among those that were read, and goes on after it.

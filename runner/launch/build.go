@@ -26,12 +26,13 @@ type Means struct {
 // Launch is what a job runs.
 type Launch struct {
 	Image string // NAME@sha256:…
-	// Container is for the bootstrap; nil when the image's own entry point is process 1, which then gets Args.
+	// Container is what the bootstrap is asked to do; nil when there is none.
 	Container *contract.Request
-	Args      []string
-	Dir       string // working folder; "" is the image's
-	Facts     map[string]string
-	Warnings  []string
+	// Program is the command where there is no bootstrap; nil is the image's own entry point. Args are for either.
+	Program, Args []string
+	Dir           string // working folder; "" is the image's
+	Facts         map[string]string
+	Warnings      []string
 	// Base is what came out of the build of the base; nil when none was built.
 	Base *engine.Result
 }
@@ -49,7 +50,7 @@ func Prepare(ctx context.Context, o Options, m Means) (*Launch, error) {
 // that was built from the same needs is taken as it is, and so is an image with the same code.
 // Errors: those of engine.Build and of package registry; *source.Error for what the user can mend.
 func (p *Plan) Build(ctx context.Context, m Means) (*Launch, error) {
-	l := &Launch{Args: slices.Clone(p.Args), Dir: p.Dir(), Facts: p.Facts(), Warnings: slices.Clone(p.Warnings), Container: p.Container()}
+	l := p.Launch("")
 	base, err := p.base(ctx, m, l)
 	if err != nil {
 		return nil, err
@@ -59,19 +60,24 @@ func (p *Plan) Build(ctx context.Context, m Means) (*Launch, error) {
 			return nil, err
 		}
 	}
-	if l.Container != nil {
-		l.Args = nil // they are the program's
-	} else if p.Program != nil {
-		l.Args = slices.Concat(p.Program, p.Args)
-	}
 	l.Image, err = p.finish(ctx, m, base)
 	return l, err
+}
+
+// Launch is what the job runs once there is the image, as far as that can be told before it is there: of an image that
+// says itself what it runs, the bootstrap's program is missing.
+func (p *Plan) Launch(image string) *Launch {
+	l := &Launch{Image: image, Container: p.Container(), Dir: p.Dir(), Facts: p.Facts(), Warnings: slices.Clone(p.Warnings)}
+	if l.Container == nil { // else they are in the bootstrap's program
+		l.Program, l.Args = slices.Clone(p.Program), slices.Clone(p.Args)
+	}
+	return l
 }
 
 // Command is the container's command; nil is the image's own entry point.
 func (l *Launch) Command() []string {
 	if l.Container == nil {
-		return nil
+		return l.Program
 	}
 	return l.Container.Command()
 }

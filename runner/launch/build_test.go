@@ -274,7 +274,7 @@ func TestCode(t *testing.T) {
 	if diff := cmp.Diff(want, s.layer(s.image(l), 1)); diff != "" {
 		t.Errorf("the code's layer (- is wanted, + is there):\n%s", diff)
 	}
-	if l.Dir != "/ibuild/code" || !slices.Equal(l.Args, []string{"python3", "/ibuild/code/train.py", "a b"}) || l.Container != nil {
+	if l.Dir != "/ibuild/code" || !slices.Equal(l.Command(), []string{"python3", "/ibuild/code/train.py"}) || !slices.Equal(l.Args, []string{"a b"}) || l.Container != nil {
 		t.Errorf("got %+v", l)
 	}
 	cf, err := s.image(l).ConfigFile()
@@ -287,6 +287,13 @@ func TestCode(t *testing.T) {
 	if again := s.must(o); again.Image != l.Image {
 		t.Error("the same files make another image")
 	}
+	epoch := time.Unix(1_700_000_000, 0)
+	s.means.Request.Options.Epoch = &epoch
+	dated := s.must(o)
+	if cf, err := s.image(dated).ConfigFile(); err != nil || !cf.Created.Equal(epoch) || !cf.History[len(cf.History)-1].Created.Equal(epoch) || dated.Image == l.Image {
+		t.Errorf("with SOURCE_DATE_EPOCH: %v, %v", cf, err)
+	}
+	s.means.Request.Options.Epoch = nil
 	s.check(os.WriteFile("train.py", []byte("print(2)\n"), 0o600))
 	if again := s.must(o); again.Image == l.Image {
 		t.Error("other files make the same image")

@@ -87,8 +87,8 @@ func (d *declared) onTop(img spec.Image, dev device, v *variant) (spec.Image, []
 	return img.WithPipPackages(o, jax...), warnings, nil
 }
 
-// choosePython is the Python of an image: the caller's, else the newest of those that ibuild likes best which the
-// source allows.
+// choosePython is the Python of an image: the caller's, else of those that the source allows the newest one up to
+// DefaultPython, else the oldest one above it.
 func choosePython(asked, requires, file string) (string, error) {
 	if asked != "" || requires == "" {
 		if asked == "" {
@@ -102,7 +102,9 @@ func choosePython(asked, requires, file string) (string, error) {
 	}
 	versions := llb.PythonVersions()
 	at := max(slices.Index(versions, DefaultPython), 0)
-	if py, ok := s.Newest(slices.Concat(versions[at:at+1], versions[:at], versions[at:])); ok {
+	newer := slices.Clone(versions[:at])
+	slices.Reverse(newer)
+	if py, ok := s.Newest(append(versions[at:], newer...)); ok {
 		return py, nil
 	}
 	return "", &source.Error{File: file, Msg: fmt.Sprintf("requires-python %q allows no Python that ibuild has", requires), Hint: fmt.Sprintf("it has %v", versions)}

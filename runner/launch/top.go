@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/ibuild/ibuild/engine"
@@ -139,8 +140,9 @@ func (t *top) identity() (digest.Digest, error) {
 		Base    digest.Digest
 		Codec   string
 		Driver  bool
+		Time    time.Time
 		Parts   [][]fact
-	}{Version: topVersion, Base: t.base.Manifest.Digest, Codec: t.codec.Key(), Driver: t.kind == gke.GPU}
+	}{Version: topVersion, Base: t.base.Manifest.Digest, Codec: t.codec.Key(), Driver: t.kind == gke.GPU, Time: llb.CodeTime(t.means.Request.Options.Epoch)}
 	for _, p := range t.parts {
 		var list []fact
 		for _, e := range p.entries {
@@ -173,7 +175,7 @@ func (t *top) make(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	made, err := registry.Assemble(t.base.Parts(), layers, registry.AssembleOptions{Edit: t.edit})
+	made, err := registry.Assemble(t.base.Parts(), layers, t.assembly())
 	if err != nil {
 		return "", err
 	}
@@ -205,7 +207,7 @@ func (t *top) layers(ctx context.Context) ([]registry.Layer, error) {
 	}
 	var out []registry.Layer
 	for _, p := range t.parts {
-		l, err := registry.BuildLayer(ctx, store, p.entries, registry.LayerOptions{ModTime: llb.CodeTime(nil), CreatedBy: p.title, Codec: t.codec})
+		l, err := registry.BuildLayer(ctx, store, p.entries, registry.LayerOptions{ModTime: llb.CodeTime(t.means.Request.Options.Epoch), CreatedBy: p.title, Codec: t.codec})
 		if err != nil {
 			return nil, err
 		}
@@ -218,12 +220,27 @@ func (t *top) layers(ctx context.Context) ([]registry.Layer, error) {
 // sets no variables for them (https://cloud.google.com/kubernetes-engine/docs/how-to/gpus, "CUDA libraries").
 const driverFolder = "/usr/local/nvidia"
 
-// edit lets programs on a GPU find its driver.
-func (t *top) edit(c *registry.Config) error {
-	if t.kind != gke.GPU {
+// assembly says what changes in the base's config: times, where SOURCE_DATE_EPOCH gives one, and the driver's folders.
+func (t *top) assembly() registry.AssembleOptions {
+	epoch := t.means.Request.Options.Epoch
+	o := registry.AssembleOptions{Edit: func(c *registry.Config) error {
+		config := llb.EditConfig(c)
+		if epoch != nil {
+			config.SetCreated(epoch)
+		}
+		if t.kind == gke.GPU {
+			findDriver(config)
+		}
 		return nil
+	}}
+	if epoch != nil {
+		o.Created = *epoch
 	}
-	config := llb.EditConfig(c)
+	return o
+}
+
+// findDriver lets programs on a GPU find its driver.
+func findDriver(config *llb.Config) {
 	lists := []struct{ key, usual, folder string }{
 		{"LD_LIBRARY_PATH", "", driverFolder + "/lib64"},
 		{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", driverFolder + "/bin"}, // runtimes set this one where an image has none
@@ -237,7 +254,6 @@ func (t *top) edit(c *registry.Config) error {
 			config.Apply(llb.Env{Key: l.key, Value: strings.TrimPrefix(old+":"+l.folder, ":")}, nil)
 		}
 	}
-	return nil
 }
 
 // baseRepository is where the base can be read from.
