@@ -40,7 +40,7 @@ func runFlags() []cli.Flag {
 		&cli.StringFlag{Name: "repo", Usage: "`REPOSITORY` that images and results are pushed to", EnvVars: []string{"IBUILD_RUN_REPO"}},
 		&cli.StringFlag{Name: "image", Usage: "`IMAGE` that the program runs in, with --mode custom"},
 		&cli.StringFlag{Name: "base-image-repo", Usage: "`REPOSITORY` of the images of ibuild build-image, with --mode prebuilt [$IBUILD_BASE_IMAGE_REPO, $KINETIC_BASE_IMAGE_REPO]"},
-		&cli.StringFlag{Name: "base-image-tag", Usage: "`TAG` of those images; latest by default"},
+		&cli.StringFlag{Name: "base-image-tag", Usage: "`TAG` of those images; this release by default, or latest"},
 		&cli.StringFlag{Name: "python", Usage: "`X.Y` of a bundled image; what the source asks for by default"},
 		&cli.StringFlag{Name: "folder", Usage: "`FOLDER` that goes along with the program, which is in it; the program's own by default"},
 		&cli.StringFlag{Name: "carry", Usage: "`WHAT` of it goes along: folder (all of it) or imports (what the program imports)"},

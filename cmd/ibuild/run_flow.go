@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +133,7 @@ func launchOptions(c *cli.Context, a gke.Accelerator) launch.Options {
 	return launch.Options{
 		Source: c.Args().First(), Stdin: c.App.Reader, File: c.String("file"), Frontend: c.String("frontend"), Args: programArgs(c.Args().Tail()),
 		Mode: launch.Mode(c.String("mode")), Accelerator: a, Repository: c.String("repo"), Image: c.String("image"),
-		BaseRepo: c.String("base-image-repo"), BaseTag: c.String("base-image-tag"), Python: c.String("python"),
+		BaseRepo: c.String("base-image-repo"), BaseTag: first(c.String("base-image-tag"), baseTag()), Python: c.String("python"),
 		Folder: c.String("folder"), Carry: launch.Carry(c.String("carry")), NoBootstrap: c.Bool("no-bootstrap"),
 		Getenv: os.Getenv, Home: home, Dir: dir,
 	}
@@ -266,11 +265,9 @@ const notBuilt = "sha256:0000000000000000000000000000000000000000000000000000000
 
 // dryRun prints the manifests as they would be, and asks nobody.
 func (r *running) dryRun() error {
-	l := &launch.Launch{Image: first(r.cli.String("repo"), r.plan.Base) + "@" + notBuilt, Container: r.plan.Container(), Dir: r.plan.Dir(), Facts: r.plan.Facts()}
-	if l.Container == nil {
-		l.Args = slices.Concat(r.plan.Program, r.plan.Args)
-	} else if l.Container.Program == nil {
-		l.Container.Program = append([]string{"the-image's-own-program"}, r.plan.Args...)
+	l := r.plan.Launch(first(r.cli.String("repo"), r.plan.Base) + "@" + notBuilt)
+	if l.Container != nil && l.Container.Program == nil {
+		l.Container.Program = append([]string{"the-program-of-the-image"}, r.plan.Args...)
 	}
 	if err := r.put(l); err != nil {
 		return err
