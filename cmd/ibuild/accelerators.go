@@ -27,6 +27,10 @@ With one or more, what each asks a cluster for is shown: devices, hosts, machine
    ibuild accelerators tpu-v6e-16:spot
    ibuild accelerators --strict-accelerator v5p-8
    ibuild accelerators --format json
+   ibuild accelerators --live
+
+With --live the cluster is asked which of them it has: its node pools, also empty ones as far as they can be seen, with
+the name to ask for. GKE's API is asked for empty pools where the kubeconfig is gcloud's.
 
 A NAME may be written in many ways, in any case: l4, a100x4, gpu:a100-80gb:2, v5litepod-4, tpu:v5p:2x2x1, GKE's own
 nvidia-l4:2 and tpu-v6e-slice:2x4, gpu for any GPU, tpu for the usual one; ":spot" at the end asks for spot machines.
@@ -35,11 +39,12 @@ A machine type may follow where several have the size: v5e:2x4:ct5lp-hightpu-4t.
 The number of a v3, v4, v5p and 7x is taken for chips. Google's names of Cloud TPUs count TensorCores there, which are
 two per chip: a note says so, and --strict-accelerator refuses such a number.
 
-Exit codes: 0 listed, 2 there is no such accelerator.`,
-		Flags: []cli.Flag{
+Exit codes: 0 listed, 2 there is no such accelerator; with --live 3 credentials or rights, 4 cluster out of reach.`,
+		Flags: slices.Concat([]cli.Flag{
 			formatFlag(),
 			strictFlag(),
-		},
+			&cli.BoolFlag{Name: "live", Usage: "list what the cluster has"},
+		}, clusterFlags()),
 		Action: runAccelerators,
 	}
 }
@@ -56,6 +61,9 @@ func runAccelerators(c *cli.Context) error {
 	format, err := oneOf(c, "format", "text", "json")
 	if err != nil {
 		return err
+	}
+	if c.Bool("live") {
+		return runLive(c, format)
 	}
 	if c.NArg() == 0 {
 		list := gke.Catalogue()

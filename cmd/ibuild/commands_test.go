@@ -135,7 +135,7 @@ func TestCommandLines(t *testing.T) {
 		{[]string{"bild", docker}, 2, "ERROR: ibuild has no command \"bild\"\nhint:  did you mean ibuild build?\n"},
 		{[]string{"doctor", "--try-push", "ghcr.io/me/app:1"}, 2, "ERROR: --try-push ghcr.io/me/app:1 is not a repository\nhint:  write [registry/]name in lower case and without a tag, e.g. ghcr.io/me/train\n"},
 		{[]string{"doctor", "x"}, 2, "ERROR: ibuild doctor takes no arguments: got x\n"},
-		{[]string{"help"}, 2, "hint:  the commands are build, run, jobs, exists, lock, llb, spec, explain, history, inspect, verify, copy, save, load, cache, exec, accelerators, build-image, doctor; see ibuild --help\n"},
+		{[]string{"help"}, 2, "hint:  the commands are build, run, jobs, exists, lock, llb, spec, explain, history, inspect, verify, copy, save, load, cache, exec, accelerators, build-image, status, doctor; see ibuild --help\n"},
 		{[]string{"--help"}, 0, ""}, {[]string{"build", "--help"}, 0, ""}, {[]string{"--version"}, 0, ""}, {nil, 0, ""},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.args, " "), dir, ""), func(t *testing.T) {

@@ -232,7 +232,7 @@ func jobsCancelCommand() *cli.Command {
 		Usage:     "end jobs, with what they run",
 		ArgsUsage: "NAME...",
 		Description: `The program gets SIGTERM, and then some time to end and for the results that there are. The jobs are gone from the
-list then.
+list then. One that has ended already is left as it is.
 
    ibuild jobs cancel train-x7k2q
 
@@ -259,6 +259,14 @@ func runJobsCancel(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		s, err := run.State(c.Context)
+		if err != nil {
+			return err
+		}
+		if s.Phase.Ended() {
+			say("", "job %s has %s already; ibuild jobs cleanup removes it", name, s.Phase)
+			continue
+		}
 		if err := run.Cancel(c.Context); err != nil {
 			return err
 		}
@@ -272,7 +280,8 @@ func jobsCleanupCommand() *cli.Command {
 		Name:  "cleanup",
 		Usage: "remove jobs that have ended, and what is left of others",
 		Description: `Removed is what ibuild has submitted, of yours, and nothing else: jobs that have ended, with --running all of them, and
-Secrets and Services whose job is gone. Results in registries stay.
+Secrets and Services whose job is gone. Results in registries stay. In a terminal it asks before it cancels jobs that run,
+and before it removes what others have submitted.
 
    ibuild jobs cleanup --dry-run
    ibuild jobs cleanup --running --owner all
@@ -281,6 +290,7 @@ Exit codes: 0 removed, 2 usage, 3 credentials or rights, 4 cluster out of reach.
 		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "running", Usage: "cancel those that run, too"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would go, and remove nothing"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "ask nothing"},
 		}, selectionFlags(), clusterFlags()),
 		Action: runJobsCleanup,
 	}
@@ -294,7 +304,20 @@ func runJobsCleanup(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	removed, err := cluster.Cleanup(c.Context, selection(c, false), c.Bool("running"), c.Bool("dry-run"))
+	which, running, dry := selection(c, false), c.Bool("running"), c.Bool("dry-run")
+	if !dry && (running || which.Owner != owner()) {
+		would, err := cluster.Cleanup(c.Context, which, running, true)
+		if err != nil {
+			return err
+		}
+		if len(would) > 0 {
+			yes, err := confirm(c, fmt.Sprintf("Remove %s?", strings.Join(would, ", ")))
+			if err != nil || !yes {
+				return err
+			}
+		}
+	}
+	removed, err := cluster.Cleanup(c.Context, which, running, dry)
 	for _, what := range removed {
 		fmt.Fprintln(plainText{c.App.Writer}, what)
 	}

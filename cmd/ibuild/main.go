@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc/grpclog"
+	"k8s.io/klog/v2"
 )
 
 // version is set by the linker (-X main.version=…).
@@ -25,6 +26,8 @@ func main() {
 	embed.ChildMain() // the part of an ordinary user's engine that lives in a user namespace
 	collectLate()
 	logrus.SetOutput(io.Discard)
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard) // what client-go has to say comes back as errors
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -50,7 +53,7 @@ with no Docker and no daemon on this machine, or on a remote BuildKit (--builder
    ibuild doctor
 
 ibuild COMMAND --help says what a command does.`,
-		Commands: []*cli.Command{buildCommand(), runCommand(), jobsCommand(), existsCommand(), lockCommand(), llbCommand(), specCommand(), explainCommand(), historyCommand(), inspectCommand(), verifyCommand(), copyCommand(), saveCommand(), loadCommand(), cacheCommand(), execCommand(), acceleratorsCommand(), buildImageCommand(), doctorCommand()},
+		Commands: []*cli.Command{buildCommand(), runCommand(), jobsCommand(), existsCommand(), lockCommand(), llbCommand(), specCommand(), explainCommand(), historyCommand(), inspectCommand(), verifyCommand(), copyCommand(), saveCommand(), loadCommand(), cacheCommand(), execCommand(), acceleratorsCommand(), buildImageCommand(), statusCommand(), doctorCommand()},
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "`FILE` with the settings, in place of the one in ~/.config/ibuild", EnvVars: []string{"IBUILD_CONFIG"}},
 			&cli.BoolFlag{Name: "debug", Usage: "write what BuildKit, registries and the detection of settings say to standard error", EnvVars: []string{"IBUILD_DEBUG"}},

@@ -51,6 +51,9 @@ func runRun(c *cli.Context) error {
 		return err
 	}
 	say(r.mode, "cluster %s: %s", first(r.cluster.Context, "of this pod"), place.Note)
+	for _, note := range place.Notes {
+		say(r.mode, "note: %s", note)
+	}
 	if err := r.prepare(c.Context); err != nil {
 		return err
 	}
@@ -59,6 +62,9 @@ func runRun(c *cli.Context) error {
 		return err
 	}
 	say(r.mode, "submitted job %s to the namespace %s", run.Name, run.Namespace)
+	for _, text := range r.cluster.Warnings() {
+		say(r.mode, "warning: %s", text)
+	}
 	if c.Bool("detach") {
 		return r.detached(run)
 	}

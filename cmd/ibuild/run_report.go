@@ -16,6 +16,7 @@ func explainJob(err error) (code int, msg, hint string, ok bool) {
 		taken  *gke.TakenError
 		none   *launch.NoResultsError
 		place  *gke.PlaceError
+		many   *gke.CheckError
 	)
 	switch {
 	case errors.As(err, &failed):
@@ -31,6 +32,9 @@ func explainJob(err error) (code int, msg, hint string, ok bool) {
 		return exitReach, err.Error(), lost.Hint(), true
 	case errors.As(err, &taken):
 		return exitUsage, err.Error(), taken.Hint(), true
+	case errors.As(err, &many):
+		code, _, _, _ := explainJob(many.Errs[0])
+		return code, err.Error(), many.Hint(), true
 	case errors.As(err, &asked):
 		code := map[gke.Refusal]int{gke.NoAnswer: exitReach, gke.NoRights: exitAuth, gke.NoAccount: exitAuth, gke.NotThere: exitUsage, gke.Refused: exitBuild}[asked.Refusal]
 		return code, err.Error(), asked.Hint, true

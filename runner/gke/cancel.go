@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -70,10 +71,10 @@ func (c *Cluster) orphan(ctx context.Context, o *unstructured.Unstructured, s Se
 	}
 	for _, resource := range []schema.GroupVersionResource{jobs, jobSets} {
 		_, err := c.dynamic.Resource(resource).Namespace(o.GetNamespace()).Get(ctx, name, metav1.GetOptions{})
-		if err == nil {
+		switch {
+		case err == nil, apierrors.IsForbidden(err): // who may not look leaves it
 			return false, nil
-		}
-		if outage(err) {
+		case !apierrors.IsNotFound(err):
 			return false, c.explain(err, "look whether the job "+name+" is there")
 		}
 	}

@@ -3,248 +3,162 @@ package gke
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
-
-	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 )
 
-// Placement is what the cluster says about a job before anything is built.
-type Placement struct {
-	Nodes []string // that it fits, sorted; empty when a node has to be made, or nodes may not be read
-	Note  string   // in words for people
+// CheckError says all that stands against a job in a cluster, the gravest first.
+type CheckError struct {
+	Errs []error // each an *Error or a *PlaceError; two or more
 }
 
-// PlaceError says that no node of the cluster can ever hold a job.
-type PlaceError struct {
-	Wants string   // what the job asks of a node
-	There []string // what there is instead: pools with their devices
-}
-
-// Error says what is asked for.
-func (e *PlaceError) Error() string {
-	return "no node of the cluster can hold the job, which asks for " + e.Wants
-}
-
-// Hint lists the pools that there are.
-func (e *PlaceError) Hint() string {
-	if len(e.There) == 0 {
-		return "the cluster has no nodes, and no autoscaler that could make any"
+// Error has a line for each.
+func (e *CheckError) Error() string {
+	var lines []string
+	for _, err := range e.Errs {
+		lines = append(lines, err.Error())
 	}
-	return "there are the node pools " + strings.Join(e.There, "; ") + ". Take an --accelerator of theirs, or have a pool made"
+	return strings.Join(lines, "\n")
 }
 
-// Check asks the cluster, side by side, all that can be known before a job's image is made: does the cluster answer, is
-// the namespace there, may the caller do what submitting and watching takes, is there JobSet where it is needed, and do
-// nodes fit. Only what cannot be is refused: where an autoscaler is at work, or nodes may not be read, the job may be
-// placed, and watching says if it is not. The job needs neither image nor command yet.
+// Unwrap returns all of them.
+func (e *CheckError) Unwrap() []error { return e.Errs }
+
+// Hint says what to do about each, once.
+func (e *CheckError) Hint() string {
+	var hints []string
+	for _, err := range e.Errs {
+		hint := ""
+		var asked *Error
+		var place *PlaceError
+		switch {
+		case errors.As(err, &asked):
+			hint = asked.Hint
+		case errors.As(err, &place):
+			hint = place.Hint()
+		}
+		if hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	return strings.Join(hints, "\n")
+}
+
+// Check asks the cluster, side by side, all that can be known before a job's image is made: does the cluster answer; is
+// the namespace there; may the caller do what submitting and watching takes; is there what the job names (JobSet, a
+// queue, Secrets, claims, a service account); do quotas let it pass; and can a pool hold it. Only what cannot be is
+// refused: where an autoscaler may make nodes, or something may not be read, the job is let through, and watching says
+// if it finds no place. The job needs neither image nor command yet.
 //
-// Errors: *Error, *PlaceError.
+// Errors: *Error, *PlaceError, or a *CheckError of several.
 func (c *Cluster) Check(ctx context.Context, j Job) (Placement, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	group, ctx := errgroup.WithContext(ctx)
-	main := jobs
-	if slicesOf(j) > 1 {
-		main = jobSets
-		group.Go(func() error { return c.hasJobSet(ctx) })
+	r, err := c.reader()
+	if err != nil {
+		return Placement{}, err
 	}
-	for _, need := range []access{{"create", main, ""}, {"watch", main, ""}, {"create", secrets, ""}, {"list", pods, ""}, {"watch", pods, ""}, {"get", pods, "log"}} {
-		group.Go(func() error { return c.may(ctx, need) })
+	if j.Namespace == "" {
+		j.Namespace = c.Namespace
 	}
-	group.Go(func() error {
-		_, err := c.dynamic.Resource(namespaces).Get(ctx, c.Namespace, metav1.GetOptions{})
-		if apierrors.IsForbidden(err) { // not everybody may look; submitting says it then
-			return nil
+	k := &check{c: c, r: r, j: j}
+	k.ask(ctx)
+	if err := k.verdict(); err != nil {
+		return Placement{}, err
+	}
+	k.place.Notes = append(k.place.Notes, k.notes...)
+	return k.place, nil
+}
+
+// check is one Check.
+type check struct {
+	c *Cluster
+	r reader
+	j Job
+
+	mu    sync.Mutex
+	errs  []error
+	notes []string
+	place Placement
+}
+
+// ask asks everything at once, and waits for the answers.
+func (k *check) ask(ctx context.Context) {
+	var group sync.WaitGroup
+	questions := []func(context.Context) error{k.namespace, k.placed, k.jobSet, k.queue, k.account, k.quota}
+	for _, right := range rightsFor(k.j) {
+		questions = append(questions, func(ctx context.Context) error { return k.allowed(ctx, right) })
+	}
+	if len(jobSecrets(k.j)) == 0 {
+		questions = append(questions, k.credentials)
+	}
+	for _, s := range k.j.Secrets {
+		questions = append(questions, func(ctx context.Context) error { return k.secret(ctx, s.Secret) })
+	}
+	for _, v := range k.j.Volumes {
+		if v.Claim != "" {
+			questions = append(questions, func(ctx context.Context) error { return k.claim(ctx, v) })
 		}
-		return c.explain(err, "use the namespace "+c.Namespace)
+	}
+	for _, question := range questions {
+		group.Go(func() {
+			if err := question(ctx); err != nil {
+				k.mu.Lock()
+				k.errs = append(k.errs, err)
+				k.mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (k *check) placed(ctx context.Context) (err error) {
+	k.place, err = k.c.place(ctx, k.r, k.j)
+	return err
+}
+
+// note keeps something that does not stand against the job.
+func (k *check) note(text string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.notes = append(k.notes, text)
+}
+
+// verdict is what stands against the job. A cluster that does not answer, or a
+// namespace that is not there, makes all other findings void.
+func (k *check) verdict() error {
+	slices.SortStableFunc(k.errs, func(a, b error) int {
+		return 10*(gravity(a)-gravity(b)) + strings.Compare(a.Error(), b.Error())
 	})
-	var place Placement
-	group.Go(func() (err error) {
-		place, err = c.place(ctx, j)
-		return err
-	})
-	return place, group.Wait()
-}
-
-// Resources that only Check reads.
-var (
-	namespaces    = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	configMaps    = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	accessReviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
-)
-
-// access is something that the caller has to be allowed to do.
-type access struct {
-	verb string
-	in   schema.GroupVersionResource
-	sub  string
-}
-
-func (a access) String() string {
-	if a.sub != "" {
-		return a.verb + " " + a.in.Resource + "/" + a.sub
-	}
-	return a.verb + " " + a.in.Resource
-}
-
-// may asks the API server whether the caller may do something, as `kubectl auth can-i` does.
-func (c *Cluster) may(ctx context.Context, a access) error {
-	review := &authorizationv1.SelfSubjectAccessReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview"},
-		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: c.Namespace, Verb: a.verb, Group: a.in.Group, Resource: a.in.Resource, Subresource: a.sub,
-		}},
-	}
-	object, err := untyped(review)
-	if err != nil {
-		return err
-	}
-	got, err := c.dynamic.Resource(accessReviews).Create(ctx, object, metav1.CreateOptions{})
-	if err != nil {
-		return c.explain(err, "ask whether you may "+a.String())
-	}
-	allowed, _, _ := unstructured.NestedBool(got.Object, "status", "allowed")
-	if allowed {
+	slices.Sort(k.notes)
+	switch {
+	case len(k.errs) == 0:
 		return nil
+	case len(k.errs) == 1 || gravity(k.errs[0]) <= gravityAlone:
+		return k.errs[0]
 	}
-	return &Error{Refusal: NoRights, Doing: a.String() + " in the namespace " + c.Namespace, Server: c.Server, Err: errors.New("the cluster does not let you"),
-		Hint: rightsHint(c.Namespace)}
+	return &CheckError{k.errs}
 }
 
-// hasJobSet says whether JobSet is installed.
-func (c *Cluster) hasJobSet(ctx context.Context) error {
-	_, err := c.dynamic.Resource(jobSets).Namespace(c.Namespace).List(ctx, metav1.ListOptions{Limit: 1})
-	if apierrors.IsNotFound(err) {
-		return &Error{Refusal: NotThere, Doing: "run several slices", Server: c.Server, Err: errors.New("JobSet is not installed in the cluster"),
-			Hint: "whoever runs the cluster can install it: https://jobset.sigs.k8s.io/docs/installation"}
-	}
-	if apierrors.IsForbidden(err) {
-		return nil // what may not be listed may be made
-	}
-	return c.explain(err, "look for JobSet")
-}
+// gravityAlone is the last gravity of errors that make others void.
+const gravityAlone = 2
 
-// place looks for nodes that a job fits.
-func (c *Cluster) place(ctx context.Context, j Job) (Placement, error) {
-	list, err := c.dynamic.Resource(nodes).List(ctx, metav1.ListOptions{})
-	if apierrors.IsForbidden(err) {
-		return Placement{Note: "you may not list nodes, so it is not known whether one fits"}, nil
+// gravity orders errors, the gravest first.
+func gravity(err error) int {
+	var e *Error
+	if !errors.As(err, &e) {
+		return 5
 	}
-	if err != nil {
-		return Placement{}, c.explain(err, "list nodes")
+	switch {
+	case e.Refusal == NoAnswer:
+		return 0
+	case e.Refusal == NoAccount:
+		return 1
+	case e.Refusal == NotThere && strings.HasPrefix(e.Doing, doingNamespace):
+		return gravityAlone
+	case e.Refusal == NoRights:
+		return 3
 	}
-	all := make([]corev1.Node, len(list.Items))
-	for i := range list.Items {
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, &all[i]); err != nil {
-			return Placement{}, fmt.Errorf("node %s: %w", list.Items[i].GetName(), err)
-		}
-	}
-	p := fitting(all, j)
-	if need := hostsOf(j) * slicesOf(j); len(p.Nodes) >= need {
-		return p, nil
-	}
-	if c.autoscales(ctx, j) {
-		p.Note = "no node of the cluster fits now; an autoscaler may make one"
-		return p, nil
-	}
-	return p, &PlaceError{Wants: wants(j), There: poolsOf(all)}
-}
-
-// autoscales says that nodes may be made, or that it cannot be told. The cluster autoscaler, GKE's too, says what it
-// does in a ConfigMap; flex-start, Kueue and Autopilot make nodes when they are asked for.
-func (c *Cluster) autoscales(ctx context.Context, j Job) bool {
-	if j.FlexStart || j.Queue != "" || strings.HasPrefix(j.Reservation, "projects/") {
-		return true
-	}
-	_, err := c.dynamic.Resource(configMaps).Namespace("kube-system").Get(ctx, "cluster-autoscaler-status", metav1.GetOptions{})
-	return !apierrors.IsNotFound(err)
-}
-
-// fitting are the nodes that have a job's labels and its devices, whoever uses them now. What a node has no room for at
-// the moment it may have later.
-func fitting(all []corev1.Node, j Job) Placement {
-	labels := nodeSelector(j)
-	device := corev1.ResourceName(j.Accelerator.Resource())
-	var p Placement
-	for i := range all {
-		n := &all[i]
-		has := true
-		for name, value := range labels {
-			has = has && n.Labels[name] == value
-		}
-		devices := n.Status.Allocatable[device]
-		if !has || device != "" && devices.Value() < int64(j.Accelerator.PerHost) || !tolerated(n, j) {
-			continue
-		}
-		p.Nodes = append(p.Nodes, n.Name)
-	}
-	slices.Sort(p.Nodes)
-	p.Note = fmt.Sprintf("%d nodes fit", len(p.Nodes))
-	return p
-}
-
-// passing are taints that nodes have for a time: they say nothing of what a node is for.
-var passing = []string{"node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "ToBeDeletedByClusterAutoscaler", "DeletionCandidateOfClusterAutoscaler"}
-
-// tolerated says whether the job's pods may go to a node.
-func tolerated(n *corev1.Node, j Job) bool {
-	for _, taint := range n.Spec.Taints {
-		if taint.Effect == corev1.TaintEffectPreferNoSchedule || slices.ContainsFunc(passing, func(p string) bool { return strings.HasPrefix(taint.Key, p) }) {
-			continue
-		}
-		if !slices.ContainsFunc(tolerations(j), func(t corev1.Toleration) bool { return t.Key == taint.Key }) && !givenDevice(taint.Key, j) {
-			return false
-		}
-	}
-	return true
-}
-
-// givenDevice says that the API server adds a toleration by itself: a taint of the name of a resource that is asked for.
-func givenDevice(key string, j Job) bool { return key != "" && key == j.Accelerator.Resource() }
-
-// wants is what a job asks of a node, in words.
-func wants(j Job) string {
-	labels := nodeSelector(j)
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		list = append(list, name+"="+labels[name])
-	}
-	if a := j.Accelerator; a.Kind != CPU {
-		list = append([]string{fmt.Sprintf("%d %s on each of %d nodes", a.PerHost, a.Resource(), hostsOf(j)*slicesOf(j))}, list...)
-	}
-	return strings.Join(list, ", ")
-}
-
-// poolsOf names the pools with what they have: "l4 (1 node, nvidia-l4)".
-func poolsOf(all []corev1.Node) []string {
-	count, what := map[string]int{}, map[string]string{}
-	for i := range all {
-		labels := all[i].Labels
-		pool := labels["cloud.google.com/gke-nodepool"]
-		if pool == "" {
-			pool = all[i].Name
-		}
-		count[pool]++
-		what[pool] = strings.TrimSpace(labels["cloud.google.com/gke-accelerator"] + labels["cloud.google.com/gke-tpu-accelerator"] + " " + labels["cloud.google.com/gke-tpu-topology"])
-	}
-	var list []string
-	for _, pool := range slices.Sorted(maps.Keys(count)) {
-		text := fmt.Sprintf("%s (%d nodes", pool, count[pool])
-		if what[pool] != "" {
-			text += ", " + what[pool]
-		}
-		list = append(list, text+")")
-	}
-	return list
+	return 4
 }

@@ -48,11 +48,15 @@ type hostFinding struct {
 // hosts looks at the newest pod of every place, in order.
 func (o *observed) hosts() []hostFinding {
 	places, s := o.byPlace(), o.shape()
+	missing := o.withoutPod(nil)
 	var list []hostFinding
 	for slice := range s.slices {
 		for index := range s.hosts {
 			at := Place{slice, index}
-			h := o.host(places[at])
+			h := missing
+			if len(places[at]) > 0 {
+				h = o.host(places[at])
+			}
 			h.Slice, h.Index = slice, index
 			for _, older := range places[at][min(1, len(places[at])):] {
 				h.Restarts += restarts(older) + 1

@@ -8,11 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// host reads the pods of one place, the newest first.
+// host reads the pods of one place, at least one, the newest first.
 func (o *observed) host(list []*corev1.Pod) hostFinding {
-	if len(list) == 0 {
-		return o.withoutPod(nil)
-	}
 	p := list[0]
 	h := hostFinding{pod: p, since: p.CreationTimestamp.Time}
 	h.Pod, h.Node, h.Restarts = p.Name, p.Spec.NodeName, restarts(p)
@@ -217,7 +214,7 @@ func waiting(p *corev1.Pod) []corev1.ContainerStatus {
 func (o *observed) preparing(h *hostFinding) {
 	h.cause = starting
 	h.Reason, h.Message = "ContainerCreating", "node "+h.Node+" prepares the container"
-	for _, e := range o.eventsOf(string(h.pod.UID), h.pod.Name) {
+	for _, e := range o.eventsOf(h.pod) {
 		switch e.Reason {
 		case "Pulling":
 			h.cause, h.Reason = pullingImage, "Pulling"

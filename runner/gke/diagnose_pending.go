@@ -24,16 +24,27 @@ func (o *observed) withoutPod(last *corev1.Pod) hostFinding {
 	}
 	for _, e := range o.events {
 		switch {
-		case e.Reason == "FailedCreate" && e.InvolvedObject.Kind != "Pod":
+		case !o.controls(e):
+		case e.Reason == "FailedCreate":
 			w, why := whyNotCreated(e.Message)
 			h.tell(w)
 			h.cause = why
-		case e.Reason == "SuccessfulCreate" && h.cause == hopeless:
-			h.cause = noPods // it healed: a webhook was down, say
+		case e.Reason == "SuccessfulCreate" && h.Reason != "PodDeleted": // it healed: a webhook was down, say
+			h.cause = noPods
 			h.tell(words{"NoPod", "the cluster has not made all pods yet", ""})
 		}
 	}
 	return h
+}
+
+// controls says that an event is about what makes the job's pods: its Job, or
+// the Jobs of its JobSet, which are named NAME-GROUP-NUMBER.
+func (o *observed) controls(e *corev1.Event) bool {
+	about := e.InvolvedObject
+	if about.UID == o.main.GetUID() && about.UID != "" {
+		return true
+	}
+	return o.isJobSet() && about.Kind == "Job" && strings.HasPrefix(about.Name, o.name+"-")
 }
 
 // whyNotCreated reads why a controller may not create the job's pods.
@@ -140,7 +151,7 @@ func (o *observed) unscheduled(h *hostFinding) {
 		h.cause = noNode
 		h.tell(whyUnschedulable(said))
 	}
-	for _, e := range o.eventsOf(string(h.pod.UID), h.pod.Name) {
+	for _, e := range o.eventsOf(h.pod) {
 		if w, why, ok := autoscalerSays(e); ok {
 			h.cause = why
 			h.tell(w)

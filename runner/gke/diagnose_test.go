@@ -5,9 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -170,6 +168,8 @@ func TestDecide(t *testing.T) {
 		{"webhook is down, and back", []m{jobObject(), event(1, "Job", "FailedCreate", `Error creating: pods "train-x" is forbidden: x`), event(2, "Job", "SuccessfulCreate", "Created pod: train-x")},
 			Pending, "NoPod", noPods, "not made all pods", ""},
 
+		{"another job's pods are forbidden", []m{jobObject(), with(event(1, "Job", "FailedCreate", "Error creating: is forbidden: x"), m{"kind": "Job", "name": "train-2", "uid": "other"}, "involvedObject")},
+			Pending, "NoPod", noPods, "has not made a pod yet", ""},
 		{"queued", []m{suspendedJob(), workload(m{"type": "QuotaReserved", "status": "False", "reason": "Pending", "message": "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu in flavor l4, 4 more needed"})},
 			Pending, "Queued", queued, "4 more needed", ""},
 		{"too much for the queue", []m{suspendedJob(), workload(m{"type": "QuotaReserved", "status": "False", "reason": "Pending", "message": "couldn't assign flavors to pod set main: insufficient quota for cpu in flavor default, request > maximum capacity (10 > 5)"})},
@@ -341,32 +341,4 @@ func TestJudge(t *testing.T) {
 	if s, left := p.judge(f(noNode), Deadlines{}, start.Add(8*time.Minute)); s.Abandoned || left != 5*time.Minute {
 		t.Errorf("%+v, %v", s, left)
 	}
-}
-
-// FuzzMessages gives every reader of a cluster's texts any text: no panic, and
-// what people see is short, valid text on one line.
-func FuzzMessages(f *testing.F) {
-	for _, text := range []string{"", "[{", "0/5 nodes are available: 1 Insufficient x", "pod triggered scale-up: [{https://a/b 0->1 (max: 3)} {c}]", `Pulling image "x`,
-		`Successfully pulled image "x" in 1s (1s). Image size: 99999999999999999999 bytes.`, `{"phase":"run","exitCode":-1}`, "desc = \xff\xfe", "Error creating: is forbidden: exceeded quota"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		e := &corev1.Event{Message: text, Reason: "TriggeredScaleUp"}
-		pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Image: "x"}}}}
-		pullWords, _ := whyNotPulled("x", text)
-		createWords, _ := whyNotCreated(text)
-		scaleWords, _, _ := autoscalerSays(e)
-		for _, said := range []string{pullWords.message, createWords.message, scaleWords.message, whyNotScaled(text).message, whyUnschedulable(text).message,
-			pulledImage(pod, e), pullFigures(text), scaledGroups(text), oneLine(text)} {
-			if len(said) > 900 || strings.ContainsAny(said, "\n\r") || !utf8.ValidString(said) {
-				t.Errorf("%d bytes: %.80q", len(said), said)
-			}
-		}
-		configHint(text)
-		startHint(text)
-		mountHint(text)
-		if m, ok := parseTermination(text); ok && m.Phase == "" {
-			t.Error("a termination message without a phase")
-		}
-	})
 }

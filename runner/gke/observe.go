@@ -24,6 +24,7 @@ type observed struct {
 	deleted  map[string]bool            // uid of the pods that are no longer there
 	nodes    map[string]*corev1.Node    // of pods in trouble, by name
 	lost     map[string]bool            // nodes that are no longer there
+	about    map[string][]*corev1.Event // the events, by the uid of their object
 	events   []*corev1.Event            // about the job, its pods and its Workload, the oldest first
 	workload *unstructured.Unstructured // Kueue's view of the job; nil without Kueue
 	blind    map[string]error           // resources that may not be read, or are not there
@@ -145,15 +146,22 @@ func ended(p *corev1.Pod) int {
 	return 0
 }
 
-// eventsOf lists what was said about one object, the oldest first.
-func (o *observed) eventsOf(uid string, name string) []*corev1.Event {
-	var list []*corev1.Event
-	for _, e := range o.events {
-		if ref := e.InvolvedObject; string(ref.UID) == uid && uid != "" || ref.UID == "" && ref.Name == name {
-			list = append(list, e)
-		}
+// eventsOf lists what was said about one pod, the oldest first.
+func (o *observed) eventsOf(p *corev1.Pod) []*corev1.Event {
+	if list := o.about[string(p.UID)]; len(list) > 0 {
+		return list
 	}
-	return list
+	return o.about[p.Name] // some writers name no uid
+}
+
+// sortEvents puts the events in order, and notes what each is about.
+func (o *observed) sortEvents() {
+	slices.SortStableFunc(o.events, func(a, b *corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
+	o.about = map[string][]*corev1.Event{}
+	for _, e := range o.events {
+		key := cmp.Or(string(e.InvolvedObject.UID), e.InvolvedObject.Name)
+		o.about[key] = append(o.about[key], e)
+	}
 }
 
 // eventTime is when an event happened last. Which of its four times is set
@@ -173,10 +181,6 @@ func eventTime(e *corev1.Event) time.Time {
 		t = e.CreationTimestamp.Time
 	}
 	return t
-}
-
-func sortEvents(list []*corev1.Event) {
-	slices.SortStableFunc(list, func(a, b *corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
 }
 
 // podCondition finds a condition of a pod, whatever its status; nil when there is none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,21 +50,38 @@ func (c *Cluster) Submit(ctx context.Context, j Job) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	var made []*unstructured.Unstructured
-	for _, o := range objects {
-		got, err := c.create(ctx, o)
+	last := len(objects) - 1
+	made := make([]*unstructured.Unstructured, len(objects))
+	err = atOnce(last, func(i int) (err error) {
+		made[i], err = c.create(ctx, objects[i])
+		return err
+	})
+	if err == nil {
+		made[last], err = c.create(ctx, objects[last])
+	}
+	if err == nil {
+		err = atOnce(last, func(i int) error { return c.give(ctx, made[i], made[last]) })
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.takeBack(ctx, made))
+	}
+	return c.run(made[last]), nil
+}
+
+// atOnce does something n times side by side, and returns the first error by number.
+func atOnce(n int, do func(int) error) error {
+	errs := make([]error, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() { errs[i] = do(i) })
+	}
+	group.Wait()
+	for _, err := range errs {
 		if err != nil {
-			return nil, errors.Join(err, c.takeBack(ctx, made))
-		}
-		made = append(made, got)
-	}
-	main := made[len(made)-1]
-	for _, o := range made[:len(made)-1] {
-		if err := c.give(ctx, o, main); err != nil {
-			return nil, errors.Join(err, c.takeBack(ctx, made))
+			return err
 		}
 	}
-	return c.run(main), nil
+	return nil
 }
 
 // run is the job that an object stands for.
@@ -89,7 +107,7 @@ func (c *Cluster) create(ctx context.Context, o *unstructured.Unstructured) (*un
 	case apierrors.IsAlreadyExists(err):
 		taken := &TakenError{Kind: strings.ToLower(o.GetKind()), Namespace: o.GetNamespace(), Name: o.GetName()}
 		if there, err := c.objects(o).Get(ctx, o.GetName(), metav1.GetOptions{}); err == nil && there.GetLabels()[ManagedByLabel] == ManagedBy {
-			taken.Owner = there.GetAnnotations()[Domain+"owner"]
+			taken.Owner = c.ownerOf(ctx, there)
 		}
 		return nil, taken
 	case err != nil:
@@ -98,19 +116,39 @@ func (c *Cluster) create(ctx context.Context, o *unstructured.Unstructured) (*un
 	return got, nil
 }
 
+// ownerOf says who submitted the job of one of ibuild's objects. What is made beside
+// a job does not name them.
+func (c *Cluster) ownerOf(ctx context.Context, o *unstructured.Unstructured) string {
+	if owner := o.GetAnnotations()[ownerAnnotation]; owner != "" {
+		return owner
+	}
+	for _, resource := range []schema.GroupVersionResource{jobs, jobSets} {
+		main, err := c.dynamic.Resource(resource).Namespace(o.GetNamespace()).Get(ctx, o.GetLabels()[JobLabel], metav1.GetOptions{})
+		if err == nil && main.GetAnnotations()[ownerAnnotation] != "" {
+			return main.GetAnnotations()[ownerAnnotation]
+		}
+	}
+	return "somebody whom it does not name"
+}
+
 // give makes an object go when its owner goes.
 func (c *Cluster) give(ctx context.Context, o, owner *unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	reference := metav1.NewControllerRef(owner, owner.GroupVersionKind())
 	reference.Controller, reference.BlockOwnerDeletion = nil, nil // nothing more than that it goes with it
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		there, err := c.objects(o).Get(ctx, o.GetName(), metav1.GetOptions{})
-		if err != nil {
+	there := o.DeepCopy()                                         // as it was made a moment ago: mostly nobody has changed it since
+	err := retry.OnError(retry.DefaultRetry, apierrors.IsConflict, func() error {
+		there.SetOwnerReferences(append(there.GetOwnerReferences(), *reference))
+		_, err := c.objects(o).Update(ctx, there, metav1.UpdateOptions{FieldManager: ManagedBy})
+		if !apierrors.IsConflict(err) {
 			return err
 		}
-		there.SetOwnerReferences(append(there.GetOwnerReferences(), *reference))
-		_, err = c.objects(o).Update(ctx, there, metav1.UpdateOptions{FieldManager: ManagedBy})
+		newer, unread := c.objects(o).Get(ctx, o.GetName(), metav1.GetOptions{})
+		if unread != nil {
+			return unread
+		}
+		there = newer
 		return err
 	})
 	if err != nil {
@@ -123,7 +161,9 @@ func (c *Cluster) give(ctx context.Context, o, owner *unstructured.Unstructured)
 func (c *Cluster) takeBack(ctx context.Context, made []*unstructured.Unstructured) error {
 	var errs []error
 	for i := len(made) - 1; i >= 0; i-- {
-		errs = append(errs, c.remove(context.WithoutCancel(ctx), made[i]))
+		if made[i] != nil {
+			errs = append(errs, c.remove(context.WithoutCancel(ctx), made[i]))
+		}
 	}
 	return errors.Join(errs...)
 }

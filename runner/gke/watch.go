@@ -29,10 +29,12 @@ func (r *Run) Watch(ctx context.Context, d Deadlines, tell func(State)) (State, 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		began := time.Now()
 		left, err := w.look(ctx)
 		if err != nil || w.last.Phase.Ended() && !w.last.Lost {
 			return w.last, err
 		}
+		lookedFor := time.Since(began)
 		timer.Reset(left)
 		select {
 		case <-o.changed:
@@ -40,6 +42,8 @@ func (r *Run) Watch(ctx context.Context, d Deadlines, tell func(State)) (State, 
 		case <-ctx.Done():
 			return w.last, context.Cause(ctx)
 		}
+		// with a thousand hosts, looking takes a while, and changes come in crowds
+		every(ctx, min(4*lookedFor, 200*time.Millisecond))
 	}
 }
 

@@ -167,7 +167,7 @@ func (o *observer) snapshot() *observed {
 	for _, e := range o.events {
 		s.events = append(s.events, e)
 	}
-	sortEvents(s.events)
+	s.sortEvents()
 	return s
 }
 
