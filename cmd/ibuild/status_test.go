@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ibuild/ibuild/runner/gke"
 )
 
 // fakeCluster answers what `ibuild status` asks, and writes a kubeconfig. Rights are
@@ -105,5 +108,18 @@ func TestAcceleratorsLive(t *testing.T) {
 	}
 	if code, _, errs := ibuild(t, "", "accelerators", "--live", "--kubeconfig", config, "l4"); code != 2 || !strings.Contains(errs, "--live takes no NAME") {
 		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+// TestExplainCheck: all that stands against a job is said, with each remedy, and the gravest makes the exit code.
+func TestExplainCheck(t *testing.T) {
+	rights := &gke.Error{Refusal: gke.NoRights, Doing: "create jobs.batch", Err: errors.New("no"), Hint: "ask for the role edit"}
+	place := &gke.PlaceError{Wants: "8 GPUs", There: []string{"l4 (1 node)"}}
+	code, msg, hint := explain(&gke.CheckError{Errs: []error{rights, place}})
+	if code != exitAuth || !strings.Contains(msg, "create jobs.batch") || !strings.Contains(msg, "8 GPUs") || !strings.Contains(hint, "role edit") || !strings.Contains(hint, "l4 (1 node)") {
+		t.Errorf("%d %q %q", code, msg, hint)
+	}
+	if code, _, hint := explain(place); code != exitUsage || !strings.Contains(hint, "l4 (1 node)") {
+		t.Errorf("%d %q", code, hint)
 	}
 }

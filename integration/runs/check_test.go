@@ -3,6 +3,7 @@
 package runs
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -15,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// kubectl runs it as whoever runs the cluster.
+// kubectl runs it as whoever runs the cluster, also when the test has ended.
 func kubectl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := shared.cluster.Kubectl(t.Context(), args...)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	out, err := shared.cluster.Kubectl(ctx, args...)
 	if err != nil {
 		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

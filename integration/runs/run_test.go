@@ -127,6 +127,7 @@ func TestDetached(t *testing.T) {
 	ibuild(t, "jobs", "logs", "--follow", name).expect(t, 0, "hello\n")
 	ibuild(t, "jobs", "status", name).expect(t, 0, "succeeded")
 	ibuild(t, "jobs", "list").expect(t, 0, name)
+	ibuild(t, "jobs", "cancel", name).expect(t, 0, "has succeeded already")
 	out := filepath.Join(t.TempDir(), "out")
 	ibuild(t, "jobs", "result", name, out).expect(t, 0, "1 file")
 	pod, err := shared.cluster.Kubectl(t.Context(), "get", "job,pod", "-l", "ibuild.dev/job="+name, "-o", "yaml")
@@ -178,7 +179,7 @@ func TestFailsFast(t *testing.T) {
 		{"no such image", 1, []string{"run", shared.env.Registry.Addr + "/nobody/none:1", "--", "true"}, []string{"nobody/none"}},
 		{"no such accelerator", 2, []string{"run", "-a", "l5", busybox}, []string{"l4", "hint:"}},
 		{"no such namespace", 2, []string{"run", "-n", "nowhere", busybox, "--", "true"}, []string{"nowhere", "hint:"}},
-		{"no pool", 2, []string{"run", "-a", "h100x8", busybox, "--", "true"}, []string{"8 nvidia.com/gpu", "a100x4 (1 nodes, nvidia-tesla-a100)"}},
+		{"no pool", 2, []string{"run", "-a", "h100x8", busybox, "--", "true"}, []string{"8 nvidia.com/gpu", "a100x4 (a2-highgpu-4g, 4 × nvidia-tesla-a100, 1 node)"}},
 		{"not enough chips", 2, []string{"run", "-a", "l4x8", busybox, "--", "true"}, []string{"8 nvidia.com/gpu"}},
 		{"out of memory", 137, []string{"run", "--memory", "32Mi", busybox, "--", "tail", "/dev/zero"}, []string{"more memory than it may", "hint:"}},
 		{"too late", 124, []string{"run", "--timeout", "2s", busybox, "--", "sleep", "100"}, []string{"2s"}},

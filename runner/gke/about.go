@@ -54,7 +54,7 @@ func (c *Cluster) About(ctx context.Context) (*About, error) {
 	}
 	group.Wait()
 	if i.failed != nil {
-		return nil, i.failed
+		return nil, inGeneral(i.failed)
 	}
 	i.a.sort()
 	i.a.Warnings = c.Warnings()

@@ -136,9 +136,21 @@ func (k *check) verdict() error {
 	case len(k.errs) == 0:
 		return nil
 	case len(k.errs) == 1 || gravity(k.errs[0]) <= gravityAlone:
-		return k.errs[0]
+		return inGeneral(k.errs[0])
 	}
 	return &CheckError{k.errs}
+}
+
+// inGeneral says of a cluster that does not answer, or not this caller, that it
+// cannot be asked at all: which of the questions failed first is chance.
+func inGeneral(err error) error {
+	var e *Error
+	if errors.As(err, &e) && (e.Refusal == NoAnswer || e.Refusal == NoAccount) {
+		general := *e
+		general.Doing = "ask the cluster whether jobs can run"
+		return &general
+	}
+	return err
 }
 
 // gravityAlone is the last gravity of errors that make others void.

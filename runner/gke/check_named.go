@@ -19,6 +19,9 @@ func (k *check) namespace(ctx context.Context) error {
 	switch {
 	case apierrors.IsForbidden(err):
 		return nil
+	case apierrors.IsNotFound(err):
+		return &Error{Refusal: NotThere, Doing: doingNamespace + k.j.Namespace, Server: k.c.Server, Err: errors.New("it does not exist"),
+			Hint: "kubectl get namespaces lists those that there are; take another --namespace, or have it made: kubectl create namespace " + k.j.Namespace}
 	case err == nil && n.Status.Phase == corev1.NamespaceTerminating:
 		return &Error{Refusal: NotThere, Doing: doingNamespace + k.j.Namespace, Server: k.c.Server, Err: errors.New("it is being deleted"),
 			Hint: "wait until it is made anew, or take another --namespace"}
@@ -107,7 +110,7 @@ func (k *check) queue(ctx context.Context) error {
 	case err != nil:
 		return k.c.explain(err, "look for Kueue")
 	case version == "":
-		return &Error{Refusal: NotThere, Doing: doing, Server: k.c.Server, Err: errors.New("Kueue is not installed in the cluster"),
+		return &Error{Refusal: NotThere, Doing: doing, Server: k.c.Server, Err: errors.New("there is no Kueue in the cluster"),
 			Hint: "leave --queue out, or have Kueue installed: https://kueue.sigs.k8s.io/docs/installation"}
 	}
 	queues, err := k.r.queues(ctx, version, k.j.Namespace)

@@ -125,7 +125,7 @@ func TestCheck(t *testing.T) {
 			j.Secrets, j.ServiceAccount, j.Queue = []SecretMount{{Secret: "hf"}}, "gcs", "tpus"
 		}},
 		{name: "no namespace", cluster: func(a *answers) { delete(a.objects, "/api/v1/namespaces/ml") }, job: func(j *Job) { j.Secrets = []SecretMount{{Secret: "none"}} },
-			want: []string{"cannot use the namespace ml"}, refusal: NotThere},
+			want: []string{"cannot use the namespace ml: it does not exist", "kubectl create namespace ml"}, refusal: NotThere},
 		{name: "the namespace goes", cluster: func(a *answers) {
 			a.objects["/api/v1/namespaces/ml"] = corev1.Namespace{Status: corev1.NamespaceStatus{Phase: corev1.NamespaceTerminating}}
 		}, want: []string{"it is being deleted"}, refusal: NotThere},
@@ -142,7 +142,7 @@ func TestCheck(t *testing.T) {
 			j.Secrets, j.ServiceAccount, j.Queue = []SecretMount{{Secret: "none"}}, "nobody", "gpus"
 		}, want: []string{"no Secret of that name", "kubectl create secret generic none", "no service account of that name", "no queue of that name", "there are tpus, stopped"}, refusal: NotThere},
 		{name: "a stopped queue", job: func(j *Job) { j.Queue = "stopped" }, notes: []string{"the queue stopped takes no jobs now: its stop policy is Hold"}},
-		{name: "no Kueue", cluster: func(a *answers) { delete(a.objects, "/apis/kueue.x-k8s.io") }, job: func(j *Job) { j.Queue = "tpus" }, want: []string{"Kueue is not installed"}, refusal: NotThere},
+		{name: "no Kueue", cluster: func(a *answers) { delete(a.objects, "/apis/kueue.x-k8s.io") }, job: func(j *Job) { j.Queue = "tpus" }, want: []string{"there is no Kueue in the cluster"}, refusal: NotThere},
 		{name: "no JobSet", job: func(j *Job) { j.Accelerator, j.Slices = mustResolve("v5e-16"), 2 }, want: []string{"JobSet is not installed", "each of 2 slices needs a pool"}, refusal: NotThere},
 		{name: "a secret that may not be read", cluster: func(a *answers) { a.codes["/api/v1/namespaces/ml/secrets/hf"] = 403 }, job: func(j *Job) { j.Secrets = []SecretMount{{Secret: "hf"}} },
 			notes: []string{"whether the Secret hf is there cannot be seen"}},

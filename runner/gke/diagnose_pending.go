@@ -174,19 +174,17 @@ func whyUnschedulable(text string) words {
 	text, _, _ = strings.Cut(text[:min(len(text), 8<<10)], " preemption: ")
 	text, _, _ = strings.Cut(text, " no new claims to deallocate") // of 1.34 and later, with every pod
 	w := words{reason: corev1.PodReasonUnschedulable, message: "no node fits: " + oneLine(strings.TrimSuffix(text, "."))}
-	total, _, ok := strings.Cut(strings.TrimPrefix(text, "0/"), " nodes are available")
-	all := ok && strings.Contains(text, ": "+total+" node(s) didn't match Pod's node affinity/selector")
 	switch {
 	case has(text, "persistentvolumeclaim", "not found"):
 		w.hint = "create the claim in the job's namespace, or correct --volume"
 	case has(text, "unbound immediate persistentvolumeclaims"):
 		w.hint = "the claim has no volume yet: see kubectl describe pvc"
-	case all || strings.HasPrefix(text, "no nodes available"):
-		w.hint = "no node has the labels of this accelerator; ibuild accelerators --live lists the pools that the cluster has"
 	case has(text, "insufficient"):
 		w.hint = "nodes of the kind are there, but in use or too small: wait for other jobs, or ask for less"
 	case has(text, "untolerated taint"):
-		w.hint = "the nodes that fit are kept for others (taints), or not ready yet"
+		w.hint = "no node is of this accelerator's kind, or those that are are kept for others or not ready yet (taints); ibuild accelerators --live lists the pools that the cluster has"
+	case has(text, "affinity/selector"), strings.HasPrefix(text, "no nodes available"):
+		w.hint = "no node is of this accelerator's kind; ibuild accelerators --live lists the pools that the cluster has"
 	}
 	return w
 }

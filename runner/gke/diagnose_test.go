@@ -136,6 +136,8 @@ func TestDecide(t *testing.T) {
 		{"no node fits", []m{jobObject(), unscheduledPod(gpu)}, Pending, "Unschedulable", noNode, "1 Insufficient nvidia.com/gpu", "in use or too small"},
 		{"no such pool", []m{jobObject(), unscheduledPod("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.")},
 			Pending, "Unschedulable", noNode, "no node fits", "ibuild accelerators --live"},
+		{"kept for others", []m{jobObject(), unscheduledPod("0/8 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 7 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/8 nodes are available: 8 Preemption is not helpful for scheduling.")},
+			Pending, "Unschedulable", noNode, "no node fits: 0/8 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 7 node(s) had untolerated taint(s)", "kept for others"},
 		{"no nodes at all", []m{jobObject(), unscheduledPod("no nodes available to schedule pods")}, Pending, "Unschedulable", noNode, "no nodes available", "ibuild accelerators --live"},
 		{"claim missing", []m{jobObject(), unscheduledPod(`persistentvolumeclaim "data" not found`)}, Pending, "Unschedulable", noNode, "data", "create the claim"},
 		{"scaling up", []m{jobObject(), unscheduledPod(gpu), event(1, "Pod", "TriggeredScaleUp", "pod triggered scale-up: [{https://www.googleapis.com/compute/v1/projects/p/zones/us-central1-a/instanceGroups/gke-c-l4-pool-1234-grp 0->1 (max: 4)}]")},
@@ -276,6 +278,17 @@ func TestDecideSeveralHosts(t *testing.T) {
 	f = look(t, job(), indexed(terminatedPod(1, "Error", ""), "0", "a", ""), indexed(runningPod("x"), "1", "b", ""), indexed(runningPod("x"), "2", "c", ""), indexed(runningPod("x"), "3", "d", ""))
 	if f.Phase != Running || f.Hosts[0].Phase != Failed || f.Hosts[0].ExitCode != 1 {
 		t.Errorf("%+v", f.State)
+	}
+}
+
+// TestEventsOfOneSecond orders what was said within one second.
+func TestEventsOfOneSecond(t *testing.T) {
+	for range 20 { // they are kept in a map, whose order differs
+		f := look(t, jobObject(), waitingPod("ContainerCreating", ""), with(event(1, "Pod", "Pulled", `Successfully pulled image "x" in 1s (1s including waiting). Image size: 1 bytes.`), "100", "metadata", "resourceVersion"),
+			with(event(1, "Pod", "Pulling", `Pulling image "x"`), "99", "metadata", "resourceVersion"))
+		if f.Reason != "Pulled" {
+			t.Fatalf("%+v", f.State)
+		}
 	}
 }
 

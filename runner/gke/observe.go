@@ -156,12 +156,20 @@ func (o *observed) eventsOf(p *corev1.Pod) []*corev1.Event {
 
 // sortEvents puts the events in order, and notes what each is about.
 func (o *observed) sortEvents() {
-	slices.SortStableFunc(o.events, func(a, b *corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
+	slices.SortFunc(o.events, func(a, b *corev1.Event) int {
+		return cmp.Or(eventTime(a).Compare(eventTime(b)), compareVersions(a.ResourceVersion, b.ResourceVersion))
+	})
 	o.about = map[string][]*corev1.Event{}
 	for _, e := range o.events {
 		key := cmp.Or(string(e.InvolvedObject.UID), e.InvolvedObject.Name)
 		o.about[key] = append(o.about[key], e)
 	}
+}
+
+// compareVersions says which object was stored first: most events of a pod's start
+// have the same time, which is in seconds. Versions are numbers of any length.
+func compareVersions(a, b string) int {
+	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
 }
 
 // eventTime is when an event happened last. Which of its four times is set

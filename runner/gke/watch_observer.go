@@ -22,6 +22,7 @@ import (
 type observer struct {
 	run     *Run
 	changed chan struct{}
+	nudge   chan struct{} // a pod has changed: look at the nodes
 	reach   *reach
 
 	mu       sync.Mutex
@@ -43,7 +44,7 @@ func workloads() schema.GroupVersionResource {
 }
 
 func newObserver(r *Run) *observer {
-	return &observer{run: r, changed: make(chan struct{}, 1), reach: &reach{},
+	return &observer{run: r, changed: make(chan struct{}, 1), nudge: make(chan struct{}, 1), reach: &reach{},
 		pods: map[string]*corev1.Pod{}, deleted: map[string]bool{}, events: map[string]*corev1.Event{},
 		nodes: map[string]*corev1.Node{}, lost: map[string]bool{}, blind: map[string]error{}, synced: map[string]bool{}}
 }
@@ -126,6 +127,10 @@ func (o *observer) putPod(u *unstructured.Unstructured) {
 	if runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, p) == nil {
 		o.pods[string(p.UID)] = p
 		delete(o.deleted, string(p.UID))
+		select {
+		case o.nudge <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -219,13 +224,24 @@ func (o *observer) lookAtQueue(ctx context.Context) {
 	}
 }
 
-// nodeInterval is how often the nodes of pods in trouble are looked at.
-const nodeInterval = 5 * time.Second
+// How often the nodes of pods in trouble are looked at, if nothing changes and if much does.
+const (
+	nodeInterval = 5 * time.Second
+	nodePause    = time.Second
+)
 
 // lookAtNodes asks for the nodes of pods that are not as they should be: the
 // kubelet of a lost node cannot say so itself.
 func (o *observer) lookAtNodes(ctx context.Context) {
-	for every(ctx, nodeInterval) {
+	timer := time.NewTimer(nodeInterval)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-timer.C:
+		case <-o.nudge:
+		case <-ctx.Done():
+			return
+		}
 		for _, name := range o.nodesInDoubt() {
 			u, err := o.run.Cluster.dynamic.Resource(nodes).Get(ctx, name, metav1.GetOptions{})
 			if apierrors.IsForbidden(err) {
@@ -236,6 +252,8 @@ func (o *observer) lookAtNodes(ctx context.Context) {
 			}
 			o.putNode(name, u, err)
 		}
+		every(ctx, nodePause)
+		timer.Reset(nodeInterval)
 	}
 }
 

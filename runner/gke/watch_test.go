@@ -182,7 +182,7 @@ func TestWatchGivesUpInTime(t *testing.T) {
 	if took := time.Since(began); err != nil || !s.Abandoned || took < 600*time.Millisecond || took > 5*time.Second {
 		t.Errorf("%+v, %v after %v", s, err, took)
 	}
-	if !strings.Contains(s.Hint, "no node has the labels") || strings.Contains(s.Message, "preemption") {
+	if !strings.Contains(s.Hint, "no node is of this accelerator") || strings.Contains(s.Message, "preemption") {
 		t.Errorf("%+v", s)
 	}
 }
