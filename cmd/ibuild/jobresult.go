@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/docker/go-units"
 	"github.com/ibuild/ibuild/runner/bootstrap/results"
 	"github.com/ibuild/ibuild/runner/gke"
 	"github.com/ibuild/ibuild/runner/launch"
@@ -169,7 +170,7 @@ func writeFetched(w io.Writer, format string, list []launch.Fetched) error {
 			fmt.Fprintf(w, "host %s has left no results\n", hostName(list, f))
 			continue
 		}
-		fmt.Fprintf(w, "%s: %d files, %.1f MB\n", f.Folder, f.Summary.Files, float64(f.Summary.Bytes)/1e6)
+		fmt.Fprintf(w, "%s (files: %d, size: %s)\n", f.Folder, f.Summary.Files, units.HumanSize(float64(f.Summary.Bytes)))
 		for _, left := range f.Summary.Left {
 			fmt.Fprintf(w, "  not there: %s\n", left)
 		}

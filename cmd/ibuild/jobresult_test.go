@@ -94,7 +94,7 @@ func TestJobResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "host 0 has left no results\n" + to + "/host-1: 1 files, 0.0 MB\n  not there: \"out\\x1b[31mside\": a link to \"/etc/passwd\", which is not relative\n"
+	want := "host 0 has left no results\n" + to + "/host-1 (files: 1, size: 7B)\n  not there: \"out\\x1b[31mside\": a link to \"/etc/passwd\", which is not relative\n"
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
 	}

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/ibuild/ibuild/runner/bootstrap/results"
 	"github.com/ibuild/ibuild/runner/gke"
 	"github.com/ibuild/ibuild/runner/launch"
-	"github.com/opencontainers/go-digest"
 )
 
 const (
@@ -91,26 +91,24 @@ func (r *running) fetch(ctx context.Context, s gke.State) error {
 	if at == "" {
 		return nil
 	}
-	var hosts []launch.HostResult
-	for _, h := range s.Hosts {
-		if h.Result != "" {
-			hosts = append(hosts, launch.HostResult{Slice: h.Slice, Index: h.Index, Digest: digest.Digest(h.Result)})
+	if r.results == "" {
+		if slices.ContainsFunc(s.Hosts, func(h gke.Host) bool { return h.Result != "" }) {
+			say(r.mode, "the program left results: ibuild jobs result %s [FOLDER] fetches them", r.job.Name)
 		}
-	}
-	switch {
-	case len(hosts) == 0:
-		return nil
-	case r.results == "":
-		say(r.mode, "the program left results: ibuild jobs result %s [FOLDER] fetches them", r.job.Name)
 		return nil
 	}
-	fetched, err := launch.FetchResults(ctx, r.registry, at, hosts, results.Target{Folder: r.results})
+	var none *launch.NoResultsError
+	fetched, err := launch.FetchResults(ctx, r.registry, at, resultHosts(s), results.Target{Folder: r.results})
 	for _, f := range fetched {
 		if f.Summary.Digest != "" {
 			say(r.mode, "results in %s", f.Folder)
 		}
 	}
-	return err
+	if errors.As(err, &none) {
+		say(r.mode, "the program left no results")
+		return nil
+	}
+	return resultError(err)
 }
 
 // interrupted is what happens after Ctrl-C: the job is cancelled, or left running.

@@ -73,17 +73,27 @@ func (o outcome) expect(t *testing.T, code int, texts ...string) {
 	}
 }
 
-// start starts the command, and collects what it says to people.
-func start(t *testing.T, args ...string) (*exec.Cmd, *said) {
+// start starts the command with a kubeconfig, and collects what it says to people and what the program prints.
+func start(t *testing.T, kubeconfig string, args ...string) (*exec.Cmd, *said) {
 	t.Helper()
-	cmd := shared.env.Command(t.Context(), shared.env.Self, shared.ibuild, args...)
-	cmd.Env = append(cmd.Env, "KUBECONFIG="+shared.cluster.Admin, "IBUILD_RUN_REPO="+repo(t))
-	errs := &said{}
-	cmd.Stdout, cmd.Stderr = errs, errs
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	cmd := shared.env.Command(ctx, shared.env.Self, shared.ibuild, args...)
+	cmd.Env = append(cmd.Env, "KUBECONFIG="+kubeconfig, "IBUILD_RUN_REPO="+repo(t))
+	all := &said{}
+	cmd.Stdout, cmd.Stderr = all, all
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return cmd, errs
+	return cmd, all
+}
+
+// ended waits for a command that was started.
+func ended(t *testing.T, cmd *exec.Cmd, all *said) outcome {
+	t.Helper()
+	_ = cmd.Wait() // its exit code says it
+	t.Logf("exit code %d\n%s", cmd.ProcessState.ExitCode(), all)
+	return outcome{cmd.ProcessState.ExitCode(), all.String(), ""}
 }
 
 // said is a text that grows while it is read.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ibuild/ibuild/integration/kube"
@@ -51,7 +52,7 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	if shared.cluster, err = kube.Start(ctx, kube.Options{Nodes: nodes, Loopback: []string{env.Registry.Addr}, Log: os.Stderr}); err != nil {
+	if shared.cluster, err = kube.Start(ctx, kube.Options{Nodes: nodes, Loopback: []string{env.Registry.Addr, strings.TrimPrefix(env.Sites.Open.URL, "http://")}, Log: os.Stderr}); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, shared.cluster.Close()) }()

@@ -64,27 +64,6 @@ func TestImage(t *testing.T) {
 	ibuild(t, "run", "--no-bootstrap", image, "--", "sh", "-c", "ls /ibuild/bootstrap || echo none").expect(t, 0, "none\n")
 }
 
-// TestAccelerators: jobs land where their devices are, and see as many as they asked for.
-func TestAccelerators(t *testing.T) {
-	image := shared.env.Registry.Addr + "/library/busybox"
-	for _, c := range []struct {
-		accelerator, variable, where string
-		devices                      int
-	}{
-		{"l4", "NVIDIA_VISIBLE_DEVICES", "gke-ibuild-l4-0", 1},
-		{"a100x4", "NVIDIA_VISIBLE_DEVICES", "gke-ibuild-a100x4-0", 4},
-		{"v5e-4", "TPU_VISIBLE_CHIPS", "gke-ibuild-v5e-0", 4},
-	} {
-		t.Run(c.accelerator, func(t *testing.T) {
-			o := ibuild(t, "run", "-a", c.accelerator, image, "--", "sh", "-c", "echo $"+c.variable)
-			o.expect(t, 0, c.where)
-			if list := strings.Split(strings.TrimSpace(o.out), ","); len(list) != c.devices {
-				t.Errorf("devices %q, want %d", list, c.devices)
-			}
-		})
-	}
-}
-
 // TestSlice: the output of four hosts is complete and in order, and so are their results.
 func TestSlice(t *testing.T) {
 	image := shared.env.Registry.Addr + "/library/busybox"
@@ -93,24 +72,7 @@ func TestSlice(t *testing.T) {
 	o := ibuild(t, "run", "-a", "v5e-16", "--output-dir", results, image, "--", "sh", "-c",
 		fmt.Sprintf("for i in $(seq %d); do echo line $i; done; echo $JOB_COMPLETION_INDEX > $IBUILD_OUTPUT_DIR/index", lines))
 	o.expect(t, 0)
-	next := map[string]int{}
-	for line := range strings.Lines(o.out) {
-		host, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if !strings.HasPrefix(text, "line ") {
-			continue
-		}
-		if next[host]++; text != fmt.Sprintf("line %d", next[host]) {
-			t.Fatalf("%s: %q in place of line %d", host, text, next[host])
-		}
-	}
-	if len(next) != 4 {
-		t.Errorf("output of %d hosts", len(next))
-	}
-	for host, n := range next {
-		if n != lines {
-			t.Errorf("%s: %d lines", host, n)
-		}
-	}
+	inOrder(t, o.out, 4, lines)
 	for i := range 4 {
 		data, err := os.ReadFile(filepath.Join(results, fmt.Sprintf("host-%d", i), "index"))
 		if err != nil || strings.TrimSpace(string(data)) != fmt.Sprint(i) {
@@ -129,7 +91,7 @@ func TestDetached(t *testing.T) {
 	ibuild(t, "jobs", "list").expect(t, 0, name)
 	ibuild(t, "jobs", "cancel", name).expect(t, 0, "has succeeded already")
 	out := filepath.Join(t.TempDir(), "out")
-	ibuild(t, "jobs", "result", name, out).expect(t, 0, "1 file")
+	ibuild(t, "jobs", "result", name, out).expect(t, 0, "files: 1,")
 	pod, err := shared.cluster.Kubectl(t.Context(), "get", "job,pod", "-l", "ibuild.dev/job="+name, "-o", "yaml")
 	if err != nil || strings.Contains(pod, "hf_abc") {
 		t.Errorf("the credential is in the job's text (%v)", err)
@@ -147,15 +109,12 @@ func TestInterrupted(t *testing.T) {
 	for _, what := range []string{"cancel", "detach"} {
 		t.Run(what, func(t *testing.T) {
 			name := "waits-" + what
-			cmd, errs := start(t, "run", "--on-interrupt", what, "--name", name, image, "--", "sleep", "300")
+			cmd, errs := start(t, shared.cluster.Admin, "run", "--on-interrupt", what, "--name", name, image, "--", "sleep", "300")
 			within(t, time.Minute, func() bool { return strings.Contains(errs.String(), "running") })
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
-			_ = cmd.Wait()
-			if code := cmd.ProcessState.ExitCode(); code != 130 {
-				t.Errorf("exit code %d\n%s", code, errs.String())
-			}
+			ended(t, cmd, errs).expect(t, 130)
 			left, err := shared.cluster.Kubectl(t.Context(), "get", "job", name, "--ignore-not-found", "-o", "name")
 			if gone := strings.TrimSpace(left) == ""; err != nil || gone != (what == "cancel") {
 				t.Errorf("after %s: %q, %v", what, left, err)

@@ -160,6 +160,8 @@ func whyEnded(p *corev1.Pod, t *corev1.ContainerStateTerminated) words {
 		return words{t.Reason, "the container could not be started: " + oneLine(t.Message), startHint(t.Message)}
 	case told && m.Phase == InstallPhase:
 		return words{"InstallFailed", "installing the dependencies failed: " + oneLine(m.Message), "the log has all that the installer said"}
+	case told && m.Phase == TimeoutPhase:
+		return words{"DeadlineExceeded", oneLine(m.Message), "give it more time with --timeout"}
 	case told && m.Phase == ResultsPhase:
 		return words{"ResultsFailed", fmt.Sprintf("the program ended with exit code %d, but its results could not be pushed: %s", m.ExitCode, oneLine(m.Message)), "the pod's credential must be allowed to push to the results' repository: --results-auth"}
 	}

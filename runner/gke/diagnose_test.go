@@ -225,6 +225,7 @@ func TestDecide(t *testing.T) {
 		{"wrong architecture", []m{failedJob(), terminatedPod(128, "StartError", `exec /ibuild/bootstrap: exec format error`)}, Failed, "StartError", noCause, "", "another architecture"},
 		{"installing failed", []m{failedJob(), terminatedPod(1, "Error", `{"phase":"install","exitCode":1,"message":"No solution found when resolving dependencies"}`)}, Failed, "InstallFailed", noCause, "No solution found", ""},
 		{"results failed", []m{failedJob(), terminatedPod(1, "Error", `{"phase":"results","exitCode":0,"message":"403 Forbidden"}`)}, Failed, "ResultsFailed", noCause, "could not be pushed: 403", "--results-auth"},
+		{"too long for the bootstrap", []m{failedJob(), terminatedPod(124, "Error", `{"phase":"timeout","exitCode":143,"message":"the time limit of 1m is over"}`)}, Failed, "DeadlineExceeded", noCause, "the time limit of 1m is over", "--timeout"},
 		{"evicted", []m{failedJob(), evictedPod("Evicted", "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 12Ki.")}, Failed, "Evicted", noCause, "low on resource", "--volume"},
 		{"device gone", []m{failedJob(), evictedPod("UnexpectedAdmissionError", "Pod was rejected: Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. Requested: 4, Available: 3, which is unexpected")},
 			Failed, "UnexpectedAdmissionError", noCause, "refused the pod", "--retries"},

@@ -11,7 +11,7 @@ import (
 // Kubernetes keeps it in the container's status. Package bootstrap writes the
 // same fields; a test in integration compares the two.
 type TerminationMessage struct {
-	Phase    string `json:"phase"`             // what ended it: InstallPhase, RunPhase or ResultsPhase
+	Phase    string `json:"phase"`             // what it was doing when it ended, as below
 	ExitCode int    `json:"exitCode"`          // of the program, or of the installer
 	Message  string `json:"message,omitempty"` // for people; the installer's last words
 	Result   string `json:"result,omitempty"`  // digest of the results that were pushed

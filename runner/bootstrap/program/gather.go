@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/docker/go-units"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,7 +43,7 @@ func (c *container) gather(o outcome) outcome {
 	}
 	if s.Digest != "" {
 		o.Result = s.Digest.String()
-		say("pushed %d files, %.1f MB, in %.1f s to %s", s.Files, float64(s.Bytes)/1e6, time.Since(begin).Seconds(), c.tag())
+		say("results pushed in %.1f s to %s (files: %d, size: %s)", time.Since(begin).Seconds(), c.tag(), s.Files, units.HumanSize(float64(s.Bytes)))
 	}
 	if err == nil {
 		return o
@@ -109,7 +110,7 @@ func showProgress(t *registry.Traffic) (done chan struct{}) {
 			case <-done:
 				return
 			case <-tick.C:
-				say("pushing results: %.1f MB are sent", float64(t.Now().Sent)/1e6)
+				say("pushing results: %s are sent", units.HumanSize(float64(t.Now().Sent)))
 			}
 		}
 	}()
