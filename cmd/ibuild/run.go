@@ -18,7 +18,7 @@ output, fetches the results, and ends with the program's exit code. What comes a
    ibuild run --accelerator l4 --repo ghcr.io/me/runs train.py -- --epochs 3
    ibuild run -a tpu-v5e-16 --queue research --output-dir out train.ipynb
    ibuild run -a a100x4 --spot --retries 2 --env-capture 'WANDB_*' --volume gs://data:/data:ro .
-   ibuild run -a cpu --dry-run train.py | kubectl apply -f -
+   ibuild run -a v5p-32 --slices 2 --dry-run train.py
    ibuild run -a l4 --detach train.py; ibuild jobs list
 
 Modes: bundled (the default) puts the dependencies into the image; prebuilt starts from an image of

@@ -27,7 +27,7 @@ func main() {
 	ibuild := flag.String("ibuild", "bin/ibuild", "the program to measure")
 	runs := flag.Int("runs", 9, "how often each side runs")
 	dir := flag.String("dir", memory(), "where registry, builders and contexts live; a file system in memory keeps the disk out of it")
-	only := flag.String("only", ".", "a regular expression: which measurements to make, by their names below; ^[1-7]- is the table of the peers, ^p that of pushes and copies")
+	only := flag.String("only", ".", "a regular expression: which measurements to make, by their names below; ^[1-7]- is the table of the peers, ^p that of pushes and copies, ^runs that of ibuild run")
 	size := flag.Int64("bytes", defaultBytes(), "how large the large layers of the rows p1 to p5 are")
 	flag.Parse()
 	if *dir != "" {
@@ -102,9 +102,12 @@ func run(ctx context.Context, ibuild string, runs int, size int64, only string) 
 	if err := measure(wanted, heading, rows); err != nil {
 		return err
 	}
-	return measure(wanted, heading, []measurement{
+	if err := measure(wanted, heading, []measurement{
 		{"p1-push", b.pushBig}, {"p2-gzip", b.pushGzip}, {"p3-cut", b.pushCut}, {"p4-copy", b.copyWithin}, {"p5-far", b.pushFar},
-	})
+	}); err != nil {
+		return err
+	}
+	return measure(wanted, "\n| work | time | beside it | difference | to reach |\n| --- | --- | --- | --- | --- |", []measurement{{"runs", b.runsOnCluster}})
 }
 
 // measurement prints rows of a table.
