@@ -18,14 +18,25 @@ func whyWaiting(p *corev1.Pod, s corev1.ContainerStatus) (words, cause, bool) {
 	case "InvalidImageName":
 		return words{reason, "the image's name " + s.Image + " is not valid", "write NAME@sha256:… as the registry gave it"}, hopeless, true
 	case "CreateContainerConfigError":
-		return words{reason, "the container cannot be set up: " + oneLine(text), configHint(text)}, hopeless, true
+		return words{reason, "the container cannot be set up: " + oneLine(text), configHint(text)}, setUp(text), true
 	case "CreateContainerError", "RunContainerError", "CrashLoopBackOff", "StartError", "PreCreateHookError", "PreStartHookError", "PostStartHookError":
 		if t := s.LastTerminationState.Terminated; t != nil && text == "" {
 			text = t.Message
 		}
-		return words{reason, "the container cannot be started: " + oneLine(text), startHint(text)}, hopeless, true
+		return words{reason, "the container cannot be started: " + oneLine(text), startHint(text)}, setUp(text), true
 	}
 	return words{}, noCause, false
+}
+
+// setUp is the cause where a kubelet could not make a container: it tries again,
+// and what only took too long, or is of an attempt before, may work then.
+func setUp(text string) cause {
+	for _, passing := range []string{"failed to sync", "timed out", "deadline exceeded", "failed to reserve container name", "connection refused", "error while dialing"} {
+		if has(text, passing) {
+			return starting
+		}
+	}
+	return hopeless
 }
 
 // configHint names the remedies for a container whose settings do not hold.

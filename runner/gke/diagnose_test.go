@@ -204,6 +204,7 @@ func TestDecide(t *testing.T) {
 		{"back-off without a cause", []m{jobObject(), waitingPod("ImagePullBackOff", `Back-off pulling image "x"`)}, Pulling, "ImagePullBackOff", pullError, "cannot be pulled", ""},
 		{"invalid name", []m{jobObject(), waitingPod("InvalidImageName", `Failed to apply default image tag "X": couldn't parse image name "X": invalid reference format`)}, Pulling, "InvalidImageName", hopeless, "not valid", ""},
 		{"Secret missing", []m{jobObject(), waitingPod("CreateContainerConfigError", `secret "hf" not found`)}, Pulling, "CreateContainerConfigError", hopeless, `secret "hf" not found`, "--mount-secret"},
+		{"Secret not seen yet", []m{jobObject(), waitingPod("CreateContainerConfigError", `failed to sync secret cache: timed out waiting for the condition`)}, Pulling, "CreateContainerConfigError", starting, "failed to sync", ""},
 		{"root forbidden", []m{jobObject(), waitingPod("CreateContainerConfigError", `container has runAsNonRoot and image will run as root (pod: "x", container: main)`)}, Pulling, "CreateContainerConfigError", hopeless, "runAsNonRoot", "USER"},
 
 		{"running", []m{jobObject(), runningPod("train-x")}, Running, "", noCause, "", ""},
