@@ -54,8 +54,12 @@ func (r *running) follow(ctx context.Context, run *gke.Run) error {
 	return r.end(ctx, run, state)
 }
 
-// tell says what a job waits for, or that it has gone on.
+// tell says what a job waits for, or that it has gone on. What it failed of is the command's last line; before that a
+// job counts as running for a moment, when its programs have ended.
 func (r *running) tell(s gke.State) {
+	if s.Phase == gke.Failed || s.Phase == gke.Cancelled || s.Phase == gke.Running && allEnded(s.Hosts) {
+		return
+	}
 	text := string(s.Phase)
 	if s.Attempt > 1 {
 		text += fmt.Sprintf(" (attempt %d)", s.Attempt)
@@ -67,6 +71,10 @@ func (r *running) tell(s gke.State) {
 	if s.Hint != "" && !s.Phase.Ended() {
 		say(r.mode, "hint:  %s", s.Hint)
 	}
+}
+
+func allEnded(hosts []gke.Host) bool {
+	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(h gke.Host) bool { return !h.Phase.Ended() })
 }
 
 // end fetches the results of a job that has ended, and turns its state into the command's error.

@@ -29,7 +29,7 @@ func ibuild(t *testing.T, args ...string) outcome {
 
 func command(t *testing.T, kubeconfig string, args ...string) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute) // cleaning up comes after the test
 	defer cancel()
 	cmd := shared.env.Command(ctx, shared.env.Self, shared.ibuild, args...)
 	cmd.Env = append(cmd.Env, "KUBECONFIG="+kubeconfig, "IBUILD_RUN_REPO="+repo(t), "IBUILD_BASE_IMAGE_REPO="+shared.env.Registry.Addr+"/bases")

@@ -31,7 +31,7 @@ func TestWrongPlatform(t *testing.T) {
 	file := write(t, "Dockerfile", "FROM busybox\nCOPY Dockerfile /here\n")
 	image := repo(t) + ":arm"
 	ibuild(t, "build", "--platform", "linux/arm64", "--push", "--tag", image, file).expect(t, 0)
-	ibuild(t, "run", image, "--", "true").expect(t, 1, "linux/amd64", "linux/arm64")
+	ibuild(t, "run", image, "--", "true").expect(t, 2, "linux/amd64", "linux/arm64")
 }
 
 // TestQuota: what a quota does not allow is refused before the build, with its name.
