@@ -4,10 +4,7 @@ package e2e
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -27,31 +24,10 @@ type house struct {
 var shared house
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	if os.Geteuid() != 0 {
-		return 1, errors.New("these tests need root: they build as several users and run what they built")
-	}
-	ctx := context.Background()
-	env, err := testenv.Start(ctx, testenv.Options{
-		Buildkitd: true, Sites: true, Log: os.Stderr,
-		Bases: []string{busybox, debian, python, "ghcr.io/astral-sh/uv:0.13.9"},
-	})
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, env.Close()) }()
-	if err := shared.prepare(ctx, env); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	o := testenv.Options{Buildkitd: true, Sites: true, Log: os.Stderr, Bases: []string{busybox, debian, python, "ghcr.io/astral-sh/uv:0.13.9"}}
+	os.Exit(testenv.Tests(m, o, func(ctx context.Context, env *testenv.Env) (func() error, error) {
+		return nil, shared.prepare(ctx, env)
+	}))
 }
 
 const (
@@ -62,7 +38,7 @@ const (
 
 func (h *house) prepare(ctx context.Context, env *testenv.Env) (err error) {
 	h.env = env
-	if h.ibuild, err = buildProgram(ctx, env); err != nil {
+	if h.ibuild, err = env.Ibuild(ctx); err != nil {
 		return err
 	}
 	if h.buildctl, err = env.Tool(ctx, "buildctl"); err != nil {
@@ -77,17 +53,3 @@ func (h *house) prepare(ctx context.Context, env *testenv.Env) (err error) {
 
 // imagesDir has what the tests themselves know of images; no program writes there.
 func (h *house) imagesDir() string { return filepath.Join(h.env.Dir, "images") }
-
-// buildProgram builds the command as it is in this checkout, where all users can run it.
-func buildProgram(ctx context.Context, env *testenv.Env) (string, error) {
-	dir := filepath.Join(env.Dir, "built")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", err
-	}
-	program := filepath.Join(dir, "ibuild")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/ibuild/ibuild/cmd/ibuild").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build ibuild: %w\n%s", err, out)
-	}
-	return env.Install(program)
-}

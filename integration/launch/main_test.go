@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,36 +25,12 @@ type house struct {
 var shared house
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "launch:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	if os.Geteuid() != 0 {
-		return 1, errors.New("these tests need root: they build, and run what they built")
-	}
-	ctx := context.Background()
-	if out, err := exec.CommandContext(ctx, "go", "generate", "github.com/ibuild/ibuild/runner/bootstrap").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the bootstrap: %w\n%s", err, out)
-	}
-	env, err := testenv.Start(ctx, testenv.Options{Sites: true, Log: os.Stderr, Bases: []string{busybox, python, "ghcr.io/astral-sh/uv:0.13.9"}})
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, env.Close()) }()
-	shared.env = env
-	program := filepath.Join(env.Dir, "ibuild")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/ibuild/ibuild/cmd/ibuild").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build ibuild: %w\n%s", err, out)
-	}
-	if shared.ibuild, err = env.Install(program); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	o := testenv.Options{Sites: true, Log: os.Stderr, Bases: []string{busybox, python, "ghcr.io/astral-sh/uv:0.13.9"}}
+	os.Exit(testenv.Tests(m, o, func(ctx context.Context, env *testenv.Env) (func() error, error) {
+		program, err := env.Ibuild(ctx)
+		shared = house{env, program}
+		return nil, err
+	}))
 }
 
 const (

@@ -4,11 +4,7 @@ package runs
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,54 +22,27 @@ type house struct {
 var shared house
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "runs:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	if os.Geteuid() != 0 {
-		return 1, errors.New("these tests need root: they start a Kubernetes")
-	}
-	ctx := context.Background()
-	env, err := testenv.Start(ctx, testenv.Options{Sites: true, Log: os.Stderr, Bases: []string{busybox, python, "ghcr.io/astral-sh/uv:0.13.9"}})
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, env.Close()) }()
-	shared.env = env
-	if shared.ibuild, err = buildProgram(ctx, env); err != nil {
-		return 1, err
-	}
-	nodes, err := kube.GKENodes() // all pools: eight nodes take a second more than one
-	if err != nil {
-		return 1, err
-	}
-	if shared.cluster, err = kube.Start(ctx, kube.Options{Nodes: nodes, Loopback: []string{env.Registry.Addr, strings.TrimPrefix(env.Sites.Open.URL, "http://")}, Log: os.Stderr}); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, shared.cluster.Close()) }()
-	return m.Run(), nil
+	o := testenv.Options{Sites: true, Log: os.Stderr, Bases: []string{busybox, python, "ghcr.io/astral-sh/uv:0.13.9"}}
+	os.Exit(testenv.Tests(m, o, func(ctx context.Context, env *testenv.Env) (func() error, error) {
+		program, err := env.Ibuild(ctx)
+		if err != nil {
+			return nil, err
+		}
+		nodes, err := kube.GKENodes() // all pools: eight nodes take a second more than one
+		if err != nil {
+			return nil, err
+		}
+		reachable := []string{env.Registry.Addr, strings.TrimPrefix(env.Sites.Open.URL, "http://")}
+		cluster, err := kube.Start(ctx, kube.Options{Nodes: nodes, Loopback: reachable, Log: os.Stderr})
+		if err != nil {
+			return nil, err
+		}
+		shared = house{env, cluster, program}
+		return cluster.Close, nil
+	}))
 }
 
 const (
 	busybox = "busybox"
 	python  = "python:3.11-slim-bookworm"
 )
-
-// buildProgram builds the command as it is in this checkout, with the bootstrap in it.
-func buildProgram(ctx context.Context, env *testenv.Env) (string, error) {
-	program := filepath.Join(env.Dir, "ibuild")
-	for _, args := range [][]string{
-		{"generate", "github.com/ibuild/ibuild/runner/bootstrap"},
-		{"build", "-o", program, "github.com/ibuild/ibuild/cmd/ibuild"},
-	} {
-		if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("go %s: %w\n%s", args[0], err, out)
-		}
-	}
-	return env.Install(program)
-}

@@ -110,3 +110,23 @@ func TestQueued(t *testing.T) {
 	ibuild(t, "jobs", "status", "-n", ns, "waits").expect(t, 0, "pending", "queue")
 	ibuild(t, "jobs", "cancel", "-n", ns, "waits").expect(t, 0, "is cancelled")
 }
+
+// TestDryRun: what a dry run prints is what kubectl apply takes, and what the API server finds valid.
+func TestDryRun(t *testing.T) {
+	if err := shared.cluster.ApplyCRD(t.Context(), kube.JobSetCRD); err != nil {
+		t.Fatal(err)
+	}
+	script := write(t, "train.py", greeting)
+	for _, args := range [][]string{
+		{"-a", "cpu", "--env", "API_TOKEN=x", "--mount-secret", "hf:/secrets", "--volume", "data:/data:ro"},
+		{"-a", "v5e-16", "--queue", "team", "--spot"},
+		{"-a", "v5p-32", "--slices", "2", "--reservation", "ours"},
+	} {
+		o := ibuild(t, append(append([]string{"run", "--dry-run", "--name", "dry"}, args...), script, "--", "a\nb: {{")...)
+		o.expect(t, 0)
+		applied := kubectl(t, "apply", "--dry-run=server", "--validate=strict", "-f", write(t, "dry.yaml", o.out))
+		if strings.Count(applied, "(server dry run)") != strings.Count(o.out, "\nkind: ") {
+			t.Errorf("%q: not all were taken:\n%s", args, applied)
+		}
+	}
+}

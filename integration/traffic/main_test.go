@@ -4,7 +4,6 @@ package traffic
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,34 +24,12 @@ type house struct {
 var shared house
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "traffic:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	if os.Geteuid() != 0 {
-		return 1, errors.New("these tests need root: the engine in ibuild's process runs as root here")
-	}
-	ctx := context.Background()
-	env, err := testenv.Start(ctx, testenv.Options{Buildkitd: true, Log: os.Stderr, Bases: []string{"busybox", "ghcr.io/astral-sh/uv:0.13.9"}})
-	if err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, env.Close()) }()
-	program := filepath.Join(env.Dir, "ibuild")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/ibuild/ibuild/cmd/ibuild").CombinedOutput()
-	if err != nil {
-		return 1, fmt.Errorf("build ibuild: %w\n%s", err, out)
-	}
-	if program, err = env.Install(program); err != nil {
-		return 1, err
-	}
-	shared = house{env, program}
-	return m.Run(), nil
+	o := testenv.Options{Buildkitd: true, Log: os.Stderr, Bases: []string{"busybox", "ghcr.io/astral-sh/uv:0.13.9"}}
+	os.Exit(testenv.Tests(m, o, func(ctx context.Context, env *testenv.Env) (func() error, error) {
+		program, err := env.Ibuild(ctx)
+		shared = house{env, program}
+		return nil, err
+	}))
 }
 
 // machine is an ibuild with a cache and an engine of its own.
