@@ -32,6 +32,7 @@ type running struct {
 	out, errs   io.Writer
 	onInterrupt string
 	results     string // folder of this machine; empty is none
+	told        string // what was said last of the job's state
 }
 
 func runRun(c *cli.Context) error {

@@ -67,6 +67,10 @@ func (r *running) tell(s gke.State) {
 	if s.Message != "" {
 		text += ": " + s.Message
 	}
+	if text == r.told {
+		return // what has changed is nothing that is shown
+	}
+	r.told = text
 	say(r.mode, "%s", text)
 	if s.Hint != "" && !s.Phase.Ended() {
 		say(r.mode, "hint:  %s", s.Hint)
