@@ -31,7 +31,8 @@ func (r *running) follow(ctx context.Context, run *gke.Run) error {
 	go func() {
 		read <- run.Logs(reading, gke.LogOptions{Follow: true}, newLogPrinter(r.out, r.errs, run).write)
 	}()
-	state, err := run.Watch(ctx, gke.Deadlines{}, r.tell)
+	wait := r.cli.Duration("wait")
+	state, err := run.Watch(ctx, gke.Deadlines{NoNode: wait, NoPods: wait}, r.tell)
 	switch {
 	case ctx.Err() != nil:
 		stop()

@@ -44,7 +44,7 @@ func readJob(c *cli.Context) (j gke.Job, err error) {
 			return j, &usage{msg: fmt.Sprintf("--%s %d", f, n), hint: "it is a number from " + map[string]string{"slices": "1", "retries": "0"}[f] + " on"}
 		}
 	}
-	for _, f := range []string{"timeout", "keep"} {
+	for _, f := range []string{"timeout", "keep", "wait"} {
 		if c.Duration(f) < 0 {
 			return j, &usage{msg: fmt.Sprintf("--%s %s is in the past", f, c.Duration(f)), hint: "write a time such as 2h"}
 		}

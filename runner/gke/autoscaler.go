@@ -3,7 +3,6 @@ package gke
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -18,10 +17,9 @@ const (
 // nodeGroup is what the autoscaler says of one of its groups. On GKE a node pool
 // has one for each of its zones.
 type nodeGroup struct {
-	name     string // the last part of its address, "gke-CLUSTER-POOL-0123abcd-grp"
-	size     int    // nodes that are registered
-	min, max int
-	trouble  string // why it makes no nodes now; empty for nothing
+	name    string // the last part of its address, "gke-CLUSTER-POOL-0123abcd-grp"
+	max     int    // nodes
+	trouble string // why it makes no nodes now; empty for nothing
 }
 
 // maxStatus is the most of the status that is read: etcd takes no larger ConfigMap.
@@ -75,7 +73,7 @@ func parseStatus(text string) ([]nodeGroup, error) {
 	}
 	var groups []nodeGroup
 	for _, g := range status.Groups {
-		group := nodeGroup{name: lastPart(g.Name), size: g.Health.Counts.Registered.Total, min: g.Health.Min, max: g.Health.Max}
+		group := nodeGroup{name: lastPart(g.Name), max: g.Health.Max}
 		switch {
 		case g.ScaleUp.Status == "Backoff":
 			group.trouble = backoffText(g.ScaleUp.Backoff.Code, g.ScaleUp.Backoff.Message)
@@ -121,7 +119,8 @@ func parseOldStatus(text string) []nodeGroup {
 			keep()
 			group = nodeGroup{name: lastPart(value)}
 		case "Health":
-			group.size, group.min, group.max = figure(value, "registered="), figure(value, "minSize="), figure(value, "maxSize=")
+			_, size, _ := strings.Cut(value, "maxSize=")
+			group.max = int(atoi(size))
 			if strings.HasPrefix(value, "Unhealthy") {
 				group.trouble = "the autoscaler finds it unhealthy"
 			}
@@ -133,17 +132,6 @@ func parseOldStatus(text string) []nodeGroup {
 	}
 	keep()
 	return groups
-}
-
-// figure is the number behind a name in a text, 0 when there is none.
-func figure(text, name string) int {
-	_, rest, _ := strings.Cut(text, name)
-	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(rest)
-	}
-	n, _ := strconv.Atoi(rest[:end]) // what is no number is 0
-	return n
 }
 
 // lastPart is what stands behind the last slash: Google's addresses of one instance

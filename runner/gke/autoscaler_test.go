@@ -51,7 +51,7 @@ NodeGroups:
 `
 
 func TestParseAutoscaler(t *testing.T) {
-	l4 := nodeGroup{name: "gke-c-l4-0123abcd-grp", size: 2, min: 1, max: 4}
+	l4 := nodeGroup{name: "gke-c-l4-0123abcd-grp", max: 4}
 	for _, c := range []struct {
 		name, text string
 		want       []nodeGroup

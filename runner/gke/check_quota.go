@@ -91,7 +91,7 @@ func overQuota(quotas []corev1.ResourceQuota, takes map[corev1.ResourceName]reso
 			case want.Cmp(hard) > 0, want.Cmp(left) > 0 && !waits(name):
 				refused = append(refused, text)
 			case want.Cmp(left) > 0:
-				notes = append(notes, text+": it waits until there is room")
+				notes = append(notes, text+": it waits for room, as long as --wait allows")
 			}
 		}
 	}

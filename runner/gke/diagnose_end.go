@@ -1,13 +1,13 @@
 package gke
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // decideEnd describes a job that has ended: its controller says so, or it was
@@ -72,8 +72,8 @@ func (o *observed) failure(s *State, hosts []hostFinding, c metav1.Condition) {
 	s.Phase, s.Since = Failed, transition(c)
 	s.Reason, s.Message = c.Reason, "the job failed: "+oneLine(c.Message)
 	first := culprit(hosts)
-	if first == nil {
-		first = earliest(hosts)
+	if taken := earliest(hosts); first == nil || taken != nil && taken.since.Before(first.since) {
+		first = taken // hosts fail when they lose another one
 	}
 	if first != nil {
 		s.ExitCode = first.ExitCode
@@ -92,13 +92,13 @@ func (o *observed) failure(s *State, hosts []hostFinding, c metav1.Condition) {
 	}
 }
 
-// earliest is the host that was disturbed first, for jobs of which no pod failed
-// by itself. It is nil if there is none.
+// earliest is the host that was disturbed first, and not by its own program. It
+// is nil if there is none.
 func earliest(hosts []hostFinding) *hostFinding {
 	var first *hostFinding
 	for n := range hosts {
 		h := &hosts[n]
-		if h.pod != nil && h.Phase != Succeeded && h.Phase != Running && (first == nil || h.since.Before(first.since)) {
+		if h.pod != nil && h.Phase != Succeeded && h.Phase != Running && h.Phase != Failed && (first == nil || h.since.Before(first.since)) {
 			first = h
 		}
 	}
@@ -135,7 +135,7 @@ func whyFailed(p *corev1.Pod) words {
 		return words{reason, "it ran longer than its --timeout" + allowedTime(p), "give it more time with --timeout"}
 	}
 	if t == nil {
-		return words{firstOf(p.Status.Reason, "Failed"), "the pod failed: " + oneLine(firstOf(p.Status.Message, "Kubernetes says no more")), ""}
+		return words{cmp.Or(p.Status.Reason, "Failed"), "the pod failed: " + oneLine(cmp.Or(p.Status.Message, "Kubernetes says no more")), ""}
 	}
 	return whyEnded(p, t)
 }
@@ -204,8 +204,4 @@ func memoryLimit(p *corev1.Pod) string {
 		return " (" + q.String() + ")"
 	}
 	return ""
-}
-
-func nestedBool(object map[string]any, path ...string) (value, found bool, err error) {
-	return unstructured.NestedBool(object, path...)
 }

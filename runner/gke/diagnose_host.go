@@ -1,6 +1,7 @@
 package gke
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -80,7 +81,7 @@ func (o *observed) taken(h *hostFinding) {
 	}
 	switch {
 	case o.retriesLeft(placeOf(h.pod)) <= 0:
-		h.hint = firstOf(h.hint, "run it again, or let ibuild do that: --retries")
+		h.hint = cmp.Or(h.hint, "run it again, or let ibuild do that: --retries")
 	case away:
 		h.Message += "; another pod is made as soon as the node is back, or gone for good"
 		h.hint = "kubectl delete node " + h.pod.Spec.NodeName + " says that it is gone"
@@ -88,13 +89,6 @@ func (o *observed) taken(h *hostFinding) {
 		h.Message += "; another pod is made"
 		h.hint = ""
 	}
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // whyTaken reads the reasons that Kubernetes gives a DisruptionTarget. On a spot
@@ -113,12 +107,12 @@ func (o *observed) whyTaken(p *corev1.Pod, c *corev1.PodCondition) words {
 	case "DeletionByPodGC":
 		what = "node " + p.Spec.NodeName + " is no longer there"
 	case "TerminationByKubelet":
-		what = "node " + p.Spec.NodeName + " stopped the pod: " + oneLine(firstOf(p.Status.Message, c.Message))
+		what = "node " + p.Spec.NodeName + " stopped the pod: " + oneLine(cmp.Or(p.Status.Message, c.Message))
 	}
 	if spot && c.Reason != "PreemptionByScheduler" {
 		what = "the spot machine was taken back: " + what
 	}
-	return words{reason: firstOf(c.Reason, "DisruptionTarget"), message: what}
+	return words{reason: cmp.Or(c.Reason, "DisruptionTarget"), message: what}
 }
 
 // nodeGone says that a pod's node does not answer. The kubelet of such a node

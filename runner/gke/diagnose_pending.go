@@ -1,12 +1,14 @@
 package gke
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // withoutPod describes a place for which there is no pod; last is the one that
@@ -51,11 +53,13 @@ func (o *observed) controls(e *corev1.Event) bool {
 func whyNotCreated(text string) (words, cause) {
 	said := oneLine(withoutPodName(text))
 	switch {
+	case has(text, "leader pod"), has(text, "follower pod"): // JobSet's webhook, for slices on node pools of their own
+		return words{"WaitsForLeader", "the other pods of a slice are made when its first one has a node: " + said, ""}, noPods
 	case has(text, "exceeded quota"):
 		return words{"QuotaExceeded", "the namespace's quota does not allow the pod: " + said,
-			"wait for other jobs of the namespace, ask for less (--cpu, --memory, a smaller accelerator), or have the ResourceQuota raised"}, noPods
+			"wait for other jobs of the namespace (ibuild run --wait), ask for less (--cpu, --memory, a smaller accelerator), or have the ResourceQuota raised"}, noPods
 	case has(text, "must specify limits"), has(text, "failed quota"):
-		return words{"QuotaExceeded", "the namespace's quota asks for more settings: " + said, "give --cpu and --memory"}, hopeless
+		return words{"QuotaExceeded", "the namespace's quota asks for more settings: " + said, "--memory sets a limit; one for CPUs, which ibuild does not set, can come from a LimitRange of the namespace"}, hopeless
 	case has(text, "violates podsecurity"):
 		return words{"PodSecurity", "the namespace's Pod Security Standard forbids the pod: " + said,
 			"use a namespace with a less strict standard, or an image and volumes that meet it"}, hopeless
@@ -87,7 +91,7 @@ func withoutPodName(text string) string {
 
 // suspended says that the job waits for somebody to let it go.
 func (o *observed) suspended() bool {
-	suspend, _, _ := nestedBool(o.main.Object, "spec", "suspend")
+	suspend, _, _ := unstructured.NestedBool(o.main.Object, "spec", "suspend")
 	return suspend
 }
 
@@ -100,14 +104,19 @@ func (o *observed) inQueue(h *hostFinding) {
 		return
 	}
 	list := conditions(o.workload)
-	if c, ok := isTrue(list, "Evicted"); ok {
-		h.Phase = Preempted
-		h.tell(words{firstOf(c.Reason, "Evicted"), "Kueue took the job's place for another one: " + oneLine(c.Message), ""})
+	evicted, isEvicted := isTrue(list, "Evicted")
+	if active, found, err := unstructured.NestedBool(workloadObject(o), "spec", "active"); found && err == nil && !active {
+		h.cause = hopeless
+		h.tell(words{"Deactivated", strings.TrimSuffix("Kueue does not run the job any more: "+oneLine(evicted.Message), ": "), "see kubectl describe workload"})
 		return
 	}
-	if active, found, err := nestedBool(workloadObject(o), "spec", "active"); found && err == nil && !active {
-		h.cause = hopeless
-		h.tell(words{"Deactivated", "Kueue does not run the job any more: its Workload is not active", "see kubectl describe workload"})
+	if isEvicted {
+		h.Phase = Preempted
+		what := "Kueue took the job back into its queue: "
+		if evicted.Reason == "Preempted" {
+			what = "Kueue gave the job's place to another one: "
+		}
+		h.tell(words{cmp.Or(evicted.Reason, "Evicted"), what + oneLine(evicted.Message), ""})
 		return
 	}
 	c, ok := holds(list, "QuotaReserved", "False")
@@ -116,7 +125,7 @@ func (o *observed) inQueue(h *hostFinding) {
 		h.tell(words{"Queued", "the job waits for Kueue, queue " + queue, ""})
 	case !ok:
 		h.tell(words{"Queued", "Kueue has a place for the job, queue " + queue + ", and prepares it", ""})
-	case has(c.Message, "maximum capacity"), c.Reason == "ExceedsMaxQuota":
+	case c.Reason == "ExceedsMaxQuota", has(c.Message, "maximum capacity") && !has(c.Message, "insufficient unused quota"): // of any flavor
 		h.cause = hopeless
 		h.tell(words{"ExceedsQueue", "queue " + queue + " can never hold the job: " + oneLine(c.Message), "take a smaller accelerator or another --queue"})
 	case has(c.Message, "doesn't exist"), has(c.Message, "does not exist"):
@@ -150,9 +159,16 @@ func (o *observed) unscheduled(h *hostFinding) {
 		h.since, said = c.LastTransitionTime.Time, c.Message
 		h.cause = noNode
 		h.tell(whyUnschedulable(said))
+		if o.blind[events.Resource] != nil { // an autoscaler may be at work
+			h.cause = scalingUp
+			h.Message += "; whether an autoscaler makes one is not known, as you may not read events"
+		}
 	}
 	for _, e := range o.eventsOf(h.pod) {
 		if w, why, ok := autoscalerSays(e); ok {
+			if h.Reason == outOfMachinesReason && why == scaleUpFailed && e.Reason == "NotTriggerScaleUp" {
+				continue // it pauses before it asks Google again
+			}
 			h.cause = why
 			h.tell(w)
 			if why != scalingUp && said != "" {
@@ -180,7 +196,7 @@ func whyUnschedulable(text string) words {
 	case has(text, "unbound immediate persistentvolumeclaims"):
 		w.hint = "the claim has no volume yet: see kubectl describe pvc"
 	case has(text, "insufficient"):
-		w.hint = "nodes of the kind are there, but in use or too small: wait for other jobs, or ask for less"
+		w.hint = "nodes of the kind are there, but in use or too small: wait for other jobs (ibuild run --wait), or ask for less"
 	case has(text, "untolerated taint"):
 		w.hint = "no node is of this accelerator's kind, or those that are are kept for others or not ready yet (taints); ibuild accelerators --live lists the pools that the cluster has"
 	case has(text, "affinity/selector"), strings.HasPrefix(text, "no nodes available"):
@@ -199,11 +215,11 @@ func autoscalerSays(e *corev1.Event) (words, cause, bool) {
 	case "NotTriggerScaleUp":
 		w := words{e.Reason, "the autoscaler makes no node (" + oneLine(strings.TrimPrefix(text, "pod didn't trigger scale-up: ")) + ")", ""}
 		switch {
-		case has(text, "max node group size"), has(text, "max cluster"), has(text, "max limit"):
-			w.hint = "the pool has reached its largest size: wait for other jobs, or raise its --max-nodes"
-		case has(text, "backoff"):
+		case has(text, "backoff"): // of one pool, whatever the others say
 			w.hint = "making a node failed a short while ago; the autoscaler tries again"
 			return w, scaleUpFailed, true
+		case has(text, "max node group size"), has(text, "max cluster"), has(text, "max limit"):
+			w.hint = "the pool has reached its largest size: wait for other jobs (ibuild run --wait), or raise its --max-nodes"
 		default:
 			w.hint = "no pool of the cluster can hold the pod; ibuild accelerators --live lists them"
 		}
@@ -221,6 +237,8 @@ func scaleUpCause(text string) cause {
 	return scaleUpFailed
 }
 
+const outOfMachinesReason = "OutOfMachines"
+
 func outOfMachines(text string) bool {
 	return has(text, "out of resources") || has(text, "stockout") || has(text, "resource_pool_exhausted") || has(text, "resource pool exhausted")
 }
@@ -230,7 +248,7 @@ func whyNotScaled(text string) words {
 	said := oneLine(text)
 	switch {
 	case outOfMachines(text):
-		return words{"OutOfMachines", "Google has no such machines in the pool's zones just now: " + said, "the autoscaler goes on trying; other zones, --spot, --flex-start or a --reservation may be faster"}
+		return words{outOfMachinesReason, "Google has no such machines in the pool's zones just now: " + said, "the autoscaler goes on trying; other zones, --spot, --flex-start or a --reservation may be faster"}
 	case has(text, "quota"):
 		return words{"ProjectQuota", "the project's quota does not allow another machine: " + said, "ask for more quota for this accelerator and region in the Google Cloud console (IAM, Quotas)"}
 	case has(text, "ip space"), has(text, "ip_space"):

@@ -75,19 +75,19 @@ func whyNotPulled(image, text string) (words, cause) {
 	case has(text, "no match for platform"), has(text, "no matching manifest"), has(text, "does not match the specified platform"):
 		return words{message: "the image " + image + " is not there for the node's architecture",
 			hint: "build it for the accelerator's platform: gb200 and gb300 are linux/arm64, all others linux/amd64"}, hopeless
-	case has(text, "failed to verify"), has(text, "signature"):
-		return words{message: "the node does not accept the image " + image + ": " + runtimeText(text),
-			hint: "the cluster asks for signed images"}, hopeless
-	case has(text, "401 unauthorized"), has(text, "403 forbidden"), has(text, "insufficient_scope"), has(text, "pull access denied"), has(text, "no basic auth"), has(text, "authentication required"), has(text, "denied:"), has(text, "unauthorized:"):
-		return words{message: "the nodes may not pull the image " + image + ": " + runtimeText(text),
-			hint: "let the nodes' service account read the repository (Artifact Registry: roles/artifactregistry.reader), or log in on this machine so that ibuild hands a pull secret on"}, hopeless
 	case has(text, "server gave http response to https client"), has(text, "x509:"), has(text, "certificate"):
 		return words{message: "the nodes do not trust the registry of " + image + ": " + runtimeText(text),
 			hint: "the nodes need the registry's certificate, or another registry"}, hopeless
+	case has(text, "401 unauthorized"), has(text, "403 forbidden"), has(text, "insufficient_scope"), has(text, "pull access denied"), has(text, "no basic auth"), has(text, "authentication required"), has(text, "denied:"), has(text, "unauthorized:"):
+		return words{message: "the nodes may not pull the image " + image + ": " + runtimeText(text),
+			hint: "let the nodes' service account read the repository (Artifact Registry: roles/artifactregistry.reader), or log in on this machine so that ibuild hands a pull secret on"}, hopeless
 	case transient(text):
 		return words{message: "the registry of " + image + " does not answer the nodes: " + runtimeText(text),
 			hint: "the nodes try again; a registry on this machine or in another network cannot be reached from the cluster"}, pullError
-	case has(text, "not found"), has(text, "manifest unknown"), has(text, "name unknown"), has(text, "404"):
+	case has(text, "signature verification"), has(text, "signature validation"), has(text, "invalid signature"), has(text, "no signature"):
+		return words{message: "the node does not accept the image " + image + ": " + runtimeText(text),
+			hint: "the cluster asks for signed images"}, hopeless
+	case has(text, "not found"), has(text, "manifest unknown"), has(text, "name unknown"), has(text, "status code 404"), has(text, "status: 404"):
 		return words{message: "the image " + image + " is not in its registry",
 			hint: "push it to where the nodes pull from, and check its name: ibuild exists " + image}, hopeless
 	case has(text, "no space left"):
@@ -102,7 +102,7 @@ func whyNotPulled(image, text string) (words, cause) {
 // a name server that knows no such host says so in these words, too.
 func transient(text string) bool {
 	for _, sign := range []string{"no such host", "connection refused", "connection reset", "i/o timeout", "timeout awaiting", "context deadline exceeded",
-		"tls handshake timeout", "network is unreachable", "no route to host", "too many requests", "toomanyrequests", "429", "unexpected eof",
+		"tls handshake timeout", "network is unreachable", "no route to host", "too many requests", "toomanyrequests", "status code 429", "status: 429", "unexpected eof",
 		"500 internal server error", "502 bad gateway", "503 service unavailable", "504 gateway timeout", "server misbehaving", "temporary failure", "qps exceeded"} {
 		if has(text, sign) {
 			return true

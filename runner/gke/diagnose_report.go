@@ -100,7 +100,7 @@ func (r *Run) Debug(ctx context.Context) (*Report, error) {
 func facts(u *unstructured.Unstructured) map[string]string {
 	m := map[string]string{}
 	for name, value := range u.GetAnnotations() {
-		if short, ok := strings.CutPrefix(name, Domain); ok {
+		if short, ok := strings.CutPrefix(name, Domain); ok && name != submissionAnnotation {
 			m[short] = value
 		}
 	}

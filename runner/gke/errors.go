@@ -52,12 +52,14 @@ func (c *Cluster) explain(err error, doing string) error {
 	case errors.As(err, &missing) || strings.Contains(err.Error(), "executable") && strings.Contains(err.Error(), "not found"):
 		e.Refusal = NoAccount
 		e.Hint = "the kubeconfig asks a program for credentials that is not installed; for GKE: gcloud components install gke-gcloud-auth-plugin, or the package google-cloud-cli-gke-gcloud-auth-plugin"
-	case apierrors.IsUnauthorized(err):
+	case apierrors.IsUnauthorized(err), strings.Contains(err.Error(), "getting credentials:"):
 		e.Refusal, e.Hint = NoAccount, "log in again, e.g. gcloud auth login; gcloud container clusters get-credentials CLUSTER writes a new kubeconfig"
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
 		e.Hint = "kubectl describe resourcequota shows what is used; ibuild jobs list, what of it is yours"
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "is being terminated"):
 		e.Hint = "the namespace is being deleted: wait, or take another --namespace"
+	case apierrors.IsForbidden(err) && (strings.Contains(err.Error(), "denied the request") || strings.Contains(err.Error(), "ValidatingAdmissionPolicy")):
+		e.Hint = "a policy of the cluster forbids it: ask who runs the cluster"
 	case apierrors.IsForbidden(err):
 		e.Refusal, e.Hint = NoRights, rightsHint(c.Namespace)
 	case apierrors.IsNotFound(err):

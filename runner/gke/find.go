@@ -29,7 +29,7 @@ func (c *Cluster) Find(ctx context.Context, name string) (*Run, error) {
 		case err == nil:
 			return nil, &Error{Refusal: NotThere, Doing: "find the job " + name, Server: c.Server,
 				Err: errors.New("the one of that name in the namespace " + c.Namespace + " is not ibuild's"), Hint: "ibuild jobs list has those that are"}
-		case !apierrors.IsNotFound(err) && resource == jobs:
+		case !apierrors.IsNotFound(err) && (resource == jobs || !apierrors.IsForbidden(err)): // the role edit knows nothing of JobSets
 			return nil, c.explain(err, "find the job "+name)
 		case resource == jobs:
 			missing = err
@@ -112,7 +112,7 @@ func (c *Cluster) runs(ctx context.Context, s Selection) ([]*Run, error) {
 
 // has says that an object belongs to one of the jobs.
 func (s Selection) has(o *unstructured.Unstructured) bool {
-	return (s.Owner == "" || o.GetAnnotations()[Domain+"owner"] == s.Owner) && (len(s.Names) == 0 || slices.Contains(s.Names, o.GetLabels()[JobLabel]))
+	return (s.Owner == "" || o.GetAnnotations()[ownerAnnotation] == s.Owner) && (len(s.Names) == 0 || slices.Contains(s.Names, o.GetLabels()[JobLabel]))
 }
 
 // listing is what a list reads.

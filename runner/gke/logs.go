@@ -148,7 +148,9 @@ func (l *logs) follow(ctx context.Context) error {
 			return err
 		}
 		if err := o.denied(); err != nil {
-			return fmt.Errorf("logs of job %s: %w", l.run.Name, err)
+			err = fmt.Errorf("logs of job %s: %w", l.run.Name, err)
+			l.stop(err)
+			return err
 		}
 		if o.ready() {
 			s := o.snapshot()

@@ -13,6 +13,7 @@ import (
 type idleGuard struct {
 	s      *stream
 	newest atomic.Int64 // time of the newest line that came
+	bytes  atomic.Int64 // time when bytes came last, by this machine's clock
 	timer  *time.Timer
 	cut    context.CancelFunc
 	ctx    context.Context
@@ -28,6 +29,7 @@ const (
 func newIdleGuard(ctx context.Context, s *stream, cut context.CancelFunc) *idleGuard {
 	g := &idleGuard{s: s, cut: cut, ctx: ctx, wait: firstLook}
 	g.newest.Store(s.window.newest)
+	g.bytes.Store(time.Now().UnixNano())
 	g.timer = time.AfterFunc(firstLook, g.look)
 	return g
 }
@@ -41,14 +43,39 @@ func (g *idleGuard) alive(at int64) {
 	g.timer.Reset(firstLook)
 }
 
+// guarded notes when bytes come: a line that takes long to end, such as that of a
+// progress bar, is no silence.
+type guarded struct {
+	io.Reader
+	guard *idleGuard
+}
+
+func (r guarded) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.guard.bytes.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// quiet says that nothing has come for so long.
+func (g *idleGuard) quiet(d time.Duration) bool {
+	return time.Since(time.Unix(0, g.bytes.Load())) >= d
+}
+
 func (g *idleGuard) stop() { g.timer.Stop() }
 
-// look asks for the newest line, and cuts the connection if it has not come.
+// look asks for the newest line, and cuts the connection if it has not come: once
+// for each line, as the part of a line that has no end yet has a time, too.
 func (g *idleGuard) look() {
 	const slack = 3 * time.Second // a line that is just on its way
-	if at, ok := g.newestLine(); ok && at > g.newest.Load() && every(g.ctx, slack) && at > g.newest.Load() {
-		g.cut()
-		return
+	missing := func(at int64) bool { return g.quiet(slack) && at > g.newest.Load() && at != g.s.cutFor.Load() }
+	if g.quiet(firstLook) {
+		if at, ok := g.newestLine(); ok && missing(at) && every(g.ctx, slack) && missing(at) {
+			g.s.cutFor.Store(at)
+			g.cut()
+			return
+		}
 	}
 	g.wait = min(2*g.wait, mostLook)
 	if g.ctx.Err() == nil {

@@ -2,6 +2,7 @@ package gke
 
 import (
 	"context"
+	"io"
 	"strconv"
 	"time"
 )
@@ -50,11 +51,13 @@ func (s *stream) read(ctx context.Context, follow bool) (rest *piece, err error)
 	defer body.Close()
 	s.silent = false
 	var guard *idleGuard
+	var bytes io.Reader = body
 	if follow {
 		guard = newIdleGuard(ctx, s, cancel)
 		defer guard.stop()
+		bytes = guarded{body, guard}
 	}
-	c, lines := &connection{stream: s}, newLineReader(body, s.seed)
+	c, lines := &connection{stream: s}, newLineReader(bytes, s.seed)
 	for {
 		p, err := lines.next()
 		if err != nil {
@@ -144,10 +147,11 @@ func (c *connection) beforeNew(ctx context.Context, p piece, found verdict) erro
 
 const lossText = "lines before this one may be missing: they came faster than they were taken, or while the connection was away, and a node gives out the newest 10 MB only"
 
-// unstamped handles a line without a time. After a cut it is the end of a line
-// whose beginning was read; else the node itself says something.
+// unstamped handles a line without a time. After a cut, or where a time was asked
+// for, it is the end of a line that began before; else the node itself says
+// something.
 func (s *stream) unstamped(ctx context.Context, p piece) error {
-	if s.window.resuming || len(p.text) == 0 {
+	if s.window.resuming || s.logs.options.Since > 0 || len(p.text) == 0 {
 		return nil
 	}
 	return s.note(ctx, "the node says: "+oneLine(string(p.text)))

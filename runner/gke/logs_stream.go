@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,9 +37,7 @@ func (c *Cluster) logClient() (logClient, error) {
 // open asks for the log of a pod's program, with the node's times.
 func (c logClient) open(ctx context.Context, p *corev1.Pod, parameters map[string]string) (io.ReadCloser, error) {
 	request := c.rest.Get().Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("log").Param("timestamps", "true")
-	if len(p.Spec.Containers) > 0 {
-		request.Param("container", p.Spec.Containers[0].Name)
-	}
+	request.Param("container", ProgramContainer)
 	for name, value := range parameters {
 		request.Param(name, value)
 	}
@@ -55,8 +54,9 @@ type stream struct {
 	seed   maphash.Seed
 	window window
 	part   unfinished
-	came   bool // the last connection brought lines
-	silent bool // it was said that the node does not answer
+	came   bool         // the last connection brought lines
+	silent bool         // it was said that the node does not answer
+	cutFor atomic.Int64 // time of the line for which a guard has cut a connection last
 }
 
 func (l *logs) stream(p *corev1.Pod, o *observer) *stream {
@@ -79,11 +79,16 @@ func (s *stream) run(ctx context.Context) error {
 		} else if troubled.IsZero() {
 			troubled = time.Now()
 		}
-		switch s.after(ctx, err, troubled) {
-		case complete:
+		how, why := s.after(ctx, err, troubled)
+		switch {
+		case how == complete:
 			return s.finish(ctx, rest)
-		case stopped:
-			return nil
+		case how == stopped:
+			return errors.Join(s.last(ctx, rest), s.note(ctx, why))
+		case why != "":
+			if err := s.note(ctx, why); err != nil {
+				return err
+			}
 		}
 		if s.came {
 			pause, s.came = pauses(), false
@@ -100,7 +105,7 @@ type next int
 const (
 	reconnect next = iota
 	complete       // the program has ended; read the rest
-	stopped        // there is nothing more to be had, which was said
+	stopped        // there is nothing more to be had
 )
 
 // readable is how long a log that cannot be read is tried for after the end of
@@ -108,34 +113,32 @@ const (
 const readable = 20 * time.Second
 
 // after looks at the pod, because the end of a connection does not say why: it
-// looks the same whether the program has ended or a proxy was restarted.
-func (s *stream) after(ctx context.Context, err error, troubled time.Time) next {
+// looks the same whether the program has ended or a proxy was restarted. why is
+// for people, where there is something to say.
+func (s *stream) after(ctx context.Context, err error, troubled time.Time) (how next, why string) {
 	if errors.Is(err, io.EOF) && !s.follow {
-		return complete
+		return complete, ""
 	}
 	u, lookErr := s.logs.run.in(pods).Get(ctx, s.pod.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(lookErr) || lookErr == nil && u.GetUID() != s.pod.UID {
-		s.note(ctx, "the pod was deleted; its last lines may be missing")
-		return stopped
+		return stopped, "the pod was deleted; its last lines may be missing"
 	}
 	if apierrors.IsForbidden(err) {
-		s.note(ctx, "its output may not be read: "+oneLine(err.Error()))
-		return stopped
+		return stopped, "its output may not be read: " + oneLine(err.Error())
 	}
 	if lookErr == nil && errors.Is(err, io.EOF) && s.hasEnded(u) {
-		return complete
+		return complete, ""
 	}
 	if !troubled.IsZero() && time.Since(troubled) > readable {
 		if s.giveUp(u, lookErr) {
-			s.note(ctx, "the node does not give the output out: "+oneLine(err.Error()))
-			return stopped
+			return stopped, "the node does not give the output out: " + oneLine(err.Error())
 		}
 		if !s.silent {
 			s.silent = true
-			s.note(ctx, "the node does not give the output out, ibuild goes on trying: "+oneLine(err.Error()))
+			return reconnect, "the node does not give the output out, ibuild goes on trying: " + oneLine(err.Error())
 		}
 	}
-	return reconnect
+	return reconnect, ""
 }
 
 // giveUp says that an output that cannot be read will not come back.
@@ -180,6 +183,11 @@ func (s *stream) finish(ctx context.Context, rest *piece) error {
 			return err
 		}
 	}
+	return s.last(ctx, rest)
+}
+
+// last hands on what came last without a line's end.
+func (s *stream) last(ctx context.Context, rest *piece) error {
 	switch {
 	case rest == nil && !s.part.open:
 		return nil

@@ -77,9 +77,9 @@ func podObject(name, phase string, container map[string]any) map[string]any {
 	return map[string]any{
 		"kind": "Pod", "apiVersion": "v1",
 		"metadata": map[string]any{"name": name, "namespace": "ml", "uid": "uid-" + name, "labels": map[string]any{JobLabel: "train"}, "creationTimestamp": "2026-11-23T04:00:00Z"},
-		"spec":     map[string]any{"nodeName": "node-1", "containers": []any{map[string]any{"name": "main", "image": "reg/train@sha256:1"}}},
+		"spec":     map[string]any{"nodeName": "node-1", "containers": []any{map[string]any{"name": ProgramContainer, "image": "reg/train@sha256:1"}}},
 		"status": map[string]any{"phase": phase, "containerStatuses": []any{
-			map[string]any{"name": "main", "image": "reg/train@sha256:1", "containerID": "containerd://1", "state": container}}},
+			map[string]any{"name": ProgramContainer, "image": "reg/train@sha256:1", "containerID": "containerd://1", "state": container}}},
 	}
 }
 

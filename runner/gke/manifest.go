@@ -1,6 +1,7 @@
 package gke
 
 import (
+	"maps"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -91,14 +92,24 @@ func topMeta(j Job) metav1.ObjectMeta {
 	if j.Priority != "" {
 		labels[priorityLabel] = j.Priority
 	}
+	meta := partMeta(j, j.Name)
 	annotations := map[string]string{acceleratorAnnotation: j.Accelerator.String()}
-	if j.Owner != "" {
-		annotations[ownerAnnotation] = j.Owner
-	}
+	maps.Copy(annotations, meta.Annotations)
 	for name, value := range j.Facts {
 		annotations[Domain+name] = value
 	}
-	return metav1.ObjectMeta{Name: j.Name, Namespace: j.Namespace, Labels: labels, Annotations: annotations}
+	meta.Labels, meta.Annotations = labels, annotations
+	return meta
+}
+
+// partMeta is of anything that is made for the job. It names whose it is, as it
+// may be left when the job is gone.
+func partMeta(j Job, name string) metav1.ObjectMeta {
+	meta := metav1.ObjectMeta{Name: name, Namespace: j.Namespace, Labels: labelsOf(j)}
+	if j.Owner != "" {
+		meta.Annotations = map[string]string{ownerAnnotation: j.Owner}
+	}
+	return meta
 }
 
 // batchJob is the Job of one slice.
@@ -172,7 +183,7 @@ func onDisruption(action batchv1.PodFailurePolicyAction) *batchv1.PodFailurePoli
 func hostService(j Job) *corev1.Service {
 	return &corev1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
-		ObjectMeta: metav1.ObjectMeta{Name: j.Name, Namespace: j.Namespace, Labels: labelsOf(j)},
+		ObjectMeta: partMeta(j, j.Name),
 		Spec: corev1.ServiceSpec{
 			ClusterIP:                corev1.ClusterIPNone,
 			Selector:                 map[string]string{JobLabel: j.Name},

@@ -199,7 +199,7 @@ func (c *checker) facts(j Job) {
 	for _, name := range sortedKeys(j.Facts) {
 		field := fmt.Sprintf("fact %q", name)
 		c.addAll(field, validation.IsQualifiedName(Domain+name))
-		if Domain+name == ownerAnnotation || Domain+name == acceleratorAnnotation {
+		if slices.Contains([]string{ownerAnnotation, acceleratorAnnotation, submissionAnnotation}, Domain+name) {
 			c.add(field, "is set from the job itself")
 		}
 		c.unicode(field, j.Facts[name])

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// ProgramContainer is the name of the container that the job's program runs in. It
-// is the first of the pod; GKE adds one of its own for each mounted bucket.
+// ProgramContainer is the name of the container that the job's program runs in.
+// GKE may put others before it and behind it, for mounted buckets.
 const ProgramContainer = "program"
 
 // OutputVariable names OutputFolder to the program.

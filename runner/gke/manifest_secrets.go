@@ -19,7 +19,7 @@ func jobSecrets(j Job) []*corev1.Secret {
 	add := func(name string, kind corev1.SecretType, data map[string][]byte) {
 		list = append(list, &corev1.Secret{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: j.Namespace, Labels: labelsOf(j)},
+			ObjectMeta: partMeta(j, name),
 			Type:       kind,
 			Data:       data,
 		})

@@ -106,10 +106,8 @@ func (n need) ways() []string {
 	if n.job.Reservation != "" {
 		list = append(list, "--reservation-affinity=specific --reservation="+n.job.Reservation)
 	}
-	for _, label := range []string{classLabel} {
-		if value := n.labels[label]; value != "" {
-			list = append(list, "--node-labels="+label+"="+value)
-		}
+	if class := n.labels[classLabel]; class != "" {
+		list = append(list, "--node-labels="+classLabel+"="+class)
 	}
 	return list
 }

@@ -43,7 +43,7 @@ func (n need) later(fit []Pool) string {
 	case p.Nodes < n.hosts:
 		text += ": nobody makes its nodes by itself (gcloud container clusters resize CLUSTER --node-pool " + p.Name + fmt.Sprintf(" --num-nodes %d)", n.hosts)
 	default:
-		text += ": the job waits for others to end"
+		text += ": the job waits for others to end, as long as --wait allows"
 	}
 	if p.Trouble != "" {
 		text += "; " + p.Trouble
@@ -66,7 +66,11 @@ func (n need) lacks(p Pool) []string {
 	}
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(n.labels)) {
-		if has := p.labels[name]; !slices.Contains(has, n.labels[name]) {
+		has := p.labels[name]
+		if _, asked := n.job.Selector[name]; asked && len(has) == 0 && p.Nodes == 0 && ofTheSystem(name) {
+			continue // nodes may have it when they are made
+		}
+		if !slices.Contains(has, n.labels[name]) {
 			list = append(list, lackText(name, n.labels[name], strings.Join(has, " or ")))
 		}
 	}
@@ -94,6 +98,12 @@ func (n need) lacks(p Pool) []string {
 		list = append(list, fmt.Sprintf("its nodes have %s of memory for pods, not %s", p.memory.String(), want.String()))
 	}
 	return list
+}
+
+// ofTheSystem says that Kubernetes or GKE put a label on nodes, and not the pool's owner.
+func ofTheSystem(label string) bool {
+	domain, _, _ := strings.Cut(label, "/")
+	return domain == "kubernetes.io" || domain == "cloud.google.com" || strings.HasSuffix(domain, ".kubernetes.io") || strings.HasSuffix(domain, ".gke.io")
 }
 
 func optional(what, text string) string {

@@ -172,8 +172,10 @@ func (p *Pool) know(labels map[string]string) {
 func (p *Pool) add(n *corev1.Node, used map[string]int64) {
 	p.Nodes++
 	p.know(n.Labels)
-	if p.Nodes == 1 {
-		p.taints = lasting(n.Spec.Taints)
+	if taints := lasting(n.Spec.Taints); p.Nodes == 1 {
+		p.taints = taints
+	} else { // what only some nodes have is no trait of the pool
+		p.taints = slices.DeleteFunc(p.taints, func(t corev1.Taint) bool { return !slices.Contains(taints, t) })
 	}
 	for _, kind := range []Kind{GPU, TPU} {
 		name := Accelerator{Kind: kind}.Resource()
@@ -215,7 +217,7 @@ func takesPods(n *corev1.Node) bool {
 // lasting leaves out the taints that nodes have for a time: a node that starts, is
 // out of reach, or is about to be removed. They say nothing of what it is for.
 func lasting(taints []corev1.Taint) []corev1.Taint {
-	passing := []string{"node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "ToBeDeletedByClusterAutoscaler", "DeletionCandidateOfClusterAutoscaler"}
+	passing := []string{"node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "ToBeDeletedByClusterAutoscaler", "DeletionCandidateOfClusterAutoscaler", "cloud.google.com/impending-node-termination"}
 	return slices.DeleteFunc(slices.Clone(taints), func(t corev1.Taint) bool {
 		return t.Effect == corev1.TaintEffectPreferNoSchedule || slices.ContainsFunc(passing, func(p string) bool { return strings.HasPrefix(t.Key, p) })
 	})

@@ -34,6 +34,7 @@ func (g googlePool) pool() *Pool {
 	p.Devices = devices
 	p.taints = g.taints(kind)
 	p.Idle = -1
+	p.know(map[string]string{corev1.LabelOSStable: "linux"})
 	g.growth(p)
 	return p
 }
@@ -41,6 +42,10 @@ func (g googlePool) pool() *Pool {
 // growth says how far GKE makes nodes for a pool.
 func (g googlePool) growth(p *Pool) {
 	p.Grows, p.Max = g.Autoscaling.Enabled, 0
+	for _, zone := range g.Locations {
+		region := zone[:max(0, strings.LastIndex(zone, "-"))]
+		p.know(map[string]string{corev1.LabelTopologyZone: zone, corev1.LabelTopologyRegion: region})
+	}
 	if p.Grows {
 		p.Max = max(g.Autoscaling.TotalMax, g.Autoscaling.Max*max(1, len(g.Locations)))
 	}

@@ -2,6 +2,7 @@ package gke
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -50,6 +51,15 @@ func (c *Cluster) Submit(ctx context.Context, j Job) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	mark := rand.Text()
+	for _, o := range objects {
+		annotations := o.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[submissionAnnotation] = mark
+		o.SetAnnotations(annotations)
+	}
 	last := len(objects) - 1
 	made := make([]*unstructured.Unstructured, len(objects))
 	err = atOnce(last, func(i int) (err error) {
@@ -63,9 +73,30 @@ func (c *Cluster) Submit(ctx context.Context, j Job) (*Run, error) {
 		err = atOnce(last, func(i int) error { return c.give(ctx, made[i], made[last]) })
 	}
 	if err != nil {
+		if ctx.Err() != nil || outage(err) {
+			c.findMade(context.WithoutCancel(ctx), objects, made, mark)
+		}
 		return nil, errors.Join(err, c.takeBack(ctx, made))
 	}
 	return c.run(made[last]), nil
+}
+
+// submissionAnnotation tells one Submit from another of the same job.
+const submissionAnnotation = Domain + "submission"
+
+// findMade finds what the API server has made without that its answer arrived.
+func (c *Cluster) findMade(ctx context.Context, objects, made []*unstructured.Unstructured, mark string) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	_ = atOnce(len(objects), func(i int) error {
+		if made[i] == nil {
+			there, err := c.objects(objects[i]).Get(ctx, objects[i].GetName(), metav1.GetOptions{})
+			if err == nil && there.GetAnnotations()[submissionAnnotation] == mark {
+				made[i] = there
+			}
+		}
+		return nil // what cannot be found cannot be removed either
+	})
 }
 
 // atOnce does something n times side by side, and returns the first error by number.

@@ -50,15 +50,11 @@ func terminated(p *corev1.Pod) *corev1.ContainerStateTerminated {
 	return nil
 }
 
-// program is the status of the container in which the program runs: the pod's
-// first one by its spec. It is nil before a kubelet has seen the pod.
+// program is the status of the container in which the program runs. It is nil
+// before a kubelet has seen the pod.
 func program(p *corev1.Pod) *corev1.ContainerStatus {
-	name := ""
-	if len(p.Spec.Containers) > 0 {
-		name = p.Spec.Containers[0].Name
-	}
 	for n := range p.Status.ContainerStatuses {
-		if c := &p.Status.ContainerStatuses[n]; c.Name == name {
+		if c := &p.Status.ContainerStatuses[n]; c.Name == ProgramContainer {
 			return c
 		}
 	}

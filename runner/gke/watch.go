@@ -66,6 +66,7 @@ func (w *watcher) look(ctx context.Context) (time.Duration, error) {
 		if left <= 0 {
 			return 0, &UnreachableError{Job: w.o.run.Name, Since: since, Err: err}
 		}
+		w.patience = patience{} // what stood still before may have moved unseen
 		w.say(w.outOfReach(since, err))
 		return min(left, often), nil
 	}
@@ -75,7 +76,11 @@ func (w *watcher) look(ctx context.Context) (time.Duration, error) {
 	if !w.o.ready() {
 		return often, nil
 	}
-	f := decide(w.o.snapshot())
+	snapshot := w.o.snapshot()
+	if snapshot.main == nil {
+		return 0, w.o.run.missing()
+	}
+	f := decide(snapshot)
 	if f.Phase.Ended() {
 		w.o.settle(ctx)
 		f = decide(w.o.snapshot())

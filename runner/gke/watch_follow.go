@@ -73,9 +73,10 @@ func (o *observer) hides(s subject, err error) bool {
 	return true
 }
 
-// heard notes whether the cluster answered.
-func (o *observer) heard(ctx context.Context, err error) {
-	if ctx.Err() == nil && o.reach.note(err, time.Now()) {
+// heard notes whether the cluster answered. What the state can do without says
+// nothing: a webhook of Kueue's that is down is no cluster that is away.
+func (o *observer) heard(ctx context.Context, s subject, err error) {
+	if s.needed && ctx.Err() == nil && o.reach.note(err, time.Now()) {
 		o.tell()
 	}
 }
@@ -89,7 +90,7 @@ func (o *observer) list(ctx context.Context, s subject) (version string, err err
 	var all []*unstructured.Unstructured
 	for {
 		list, err := o.page(ctx, s, options)
-		o.heard(ctx, err)
+		o.heard(ctx, s, err)
 		if err != nil {
 			return "", err
 		}
@@ -143,7 +144,7 @@ func (o *observer) watch(ctx context.Context, s subject, version string) (string
 	timeout, began, silent := lasts, time.Now(), true
 	w, err := o.run.in(s.resource).Watch(ctx, metav1.ListOptions{FieldSelector: s.fields, LabelSelector: s.labels,
 		ResourceVersion: version, AllowWatchBookmarks: true, TimeoutSeconds: &timeout})
-	o.heard(ctx, err)
+	o.heard(ctx, s, err)
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return "", nil
 	}
@@ -157,6 +158,7 @@ func (o *observer) watch(ctx context.Context, s subject, version string) (string
 			return "", nil // the usual error is 410; a new list heals all others as well
 		}
 		version, silent = u.GetResourceVersion(), false
+		o.heard(ctx, s, nil)
 		if e.Type != watch.Bookmark && (s.keep == nil || s.keep(u)) {
 			o.take(s, u, e.Type == watch.Deleted)
 		}
