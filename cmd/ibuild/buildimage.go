@@ -246,6 +246,9 @@ func (b *baseImages) publish() error {
 	say(b.mode, "Jobs find them when this is set:")
 	if b.mode != "quiet" {
 		fmt.Fprintf(b.cli.App.Writer, "export %s=%s\n", launch.BaseRepoVariable, b.repo.name)
+		if tag := b.cli.String("tag"); tag != "" && tag != baseTag() {
+			fmt.Fprintf(b.cli.App.Writer, "export IBUILD_BASE_IMAGE_TAG=%s\n", tag)
+		}
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ func jobResultCommand() *cli.Command {
 		Name:      "result",
 		Usage:     "fetch what a job has left in its output folder",
 		ArgsUsage: "NAME [FOLDER]",
-		Description: `What the program has left in $IBUILD_OUTPUT_DIR is in the registry when the job has ended, also when it has failed or was
-cancelled. FOLDER is NAME in the current folder by default. The results of several hosts go to host-0, host-1, …
+		Description: `What the program has left in $IBUILD_OUTPUT_DIR is in the registry when the job has ended, also when it has failed.
+Of a job that was cancelled, ibuild jobs cancel says where they are. FOLDER is NAME in the current folder by default. The results of several hosts go to host-0, host-1, …
 below it, those of several slices to slice-0-host-0, …
 
    ibuild jobs result train-x7k2q
@@ -58,7 +58,7 @@ func runJobResult(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cluster, err := gke.Open(gke.Access{Kubeconfig: c.String("kubeconfig"), Context: c.String("context"), Namespace: c.String("namespace")})
+	cluster, err := openCluster(c)
 	if err != nil {
 		return err
 	}

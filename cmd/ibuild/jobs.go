@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/ibuild/ibuild/runner/bootstrap/contract"
 	"github.com/ibuild/ibuild/runner/gke"
 	"github.com/ibuild/ibuild/runner/launch"
 	"github.com/urfave/cli/v2"
@@ -51,7 +52,7 @@ func findJob(c *cli.Context) (*gke.Run, error) {
 // selectionFlags say which jobs are meant.
 func selectionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "owner", Usage: "`USER@HOST` who submitted them, or all for everybody; yourself on this machine by default"},
+		&cli.StringFlag{Name: "owner", Usage: "`USER@HOST` who submitted them, or all for everybody; by default jobs list shows everybody's, and jobs cleanup removes yours"},
 		&cli.BoolFlag{Name: "all-namespaces", Aliases: []string{"A"}, Usage: "those of all namespaces"},
 	}
 }
@@ -270,9 +271,18 @@ func runJobsCancel(c *cli.Context) error {
 		if err := run.Cancel(c.Context); err != nil {
 			return err
 		}
-		say("", "job %s is cancelled", name)
+		say("", "job %s is cancelled%s", name, leftResults(run))
 	}
 	return nil
+}
+
+// leftResults says where the results of a cancelled job are: nothing in the cluster does any more.
+func leftResults(run *gke.Run) string {
+	at := run.Fact(launch.ResultsFact)
+	if at == "" {
+		return ""
+	}
+	return "; what it leaves goes to " + contract.Tag(at, 0, 0) + " (an OCI artifact), and so on for further hosts"
 }
 
 func jobsCleanupCommand() *cli.Command {

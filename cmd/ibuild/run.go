@@ -40,7 +40,7 @@ func runFlags() []cli.Flag {
 		&cli.StringFlag{Name: "repo", Usage: "`REPOSITORY` that images and results are pushed to", EnvVars: []string{"IBUILD_RUN_REPO"}},
 		&cli.StringFlag{Name: "image", Usage: "`IMAGE` that the program runs in, with --mode custom"},
 		&cli.StringFlag{Name: "base-image-repo", Usage: "`REPOSITORY` of the images of ibuild build-image, with --mode prebuilt [$IBUILD_BASE_IMAGE_REPO, $KINETIC_BASE_IMAGE_REPO]"},
-		&cli.StringFlag{Name: "base-image-tag", Usage: "`TAG` of those images; this release by default, or latest"},
+		&cli.StringFlag{Name: "base-image-tag", Usage: "`TAG` of those images; this release by default, or latest", EnvVars: []string{"IBUILD_BASE_IMAGE_TAG"}},
 		&cli.StringFlag{Name: "python", Usage: "`X.Y` of a bundled image; what the source asks for by default"},
 		&cli.StringFlag{Name: "folder", Usage: "`FOLDER` that goes along with the program, which is in it; the program's own by default"},
 		&cli.StringFlag{Name: "carry", Usage: "`WHAT` of it goes along: folder (all of it) or imports (what the program imports)"},
@@ -85,6 +85,7 @@ func podFlags() []cli.Flag {
 		&cli.StringFlag{Name: "shm", Usage: "`QUANTITY` that /dev/shm may hold; half of the node's memory by default"},
 		&cli.IntFlag{Name: "retries", Usage: "`NUMBER` of times that the program starts again after a failure; preempted hosts start again without counting"},
 		&cli.DurationFlag{Name: "timeout", Usage: "`TIME` that the program may take, such as 2h"},
+		&cli.DurationFlag{Name: "grace", Usage: "`TIME` between SIGTERM and the end, for checkpoints and results; 30s by default, which is also what spot machines give at most"},
 		&cli.DurationFlag{Name: "keep", Usage: "`TIME` that the ended job stays in the cluster; until ibuild jobs cleanup by default"},
 		&cli.StringFlag{Name: "service-account", Usage: "`NAME` of the service account of the pods"},
 	}

@@ -52,7 +52,7 @@ func variables(explicit, patterns, environ []string) (plain, secret []gke.Variab
 	}
 	for _, name := range order {
 		v := gke.Variable{Name: name, Value: values[name]}
-		if credential.InVariable(name, v.Value) != "" {
+		if credential.InVariable(name, v.Value) != "" || credential.InName(name) { // a Secret too many costs nothing
 			secret = append(secret, v)
 		} else {
 			plain = append(plain, v)

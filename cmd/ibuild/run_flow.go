@@ -77,6 +77,9 @@ func openRun(c *cli.Context) (*running, error) {
 	if c.NArg() == 0 {
 		return nil, &usage{msg: "ibuild run needs a SOURCE", hint: "name a script, a notebook, a folder, an image spec, a Dockerfile or an image; see ibuild run --help"}
 	}
+	if rest := c.Args().Tail(); len(rest) > 0 && strings.HasPrefix(rest[0], "-") && rest[0] != "--" {
+		return nil, &usage{msg: fmt.Sprintf("%s comes after SOURCE, where the program's arguments are", rest[0]), hint: "flags of ibuild go before " + c.Args().First() + ", the program's own after --"}
+	}
 	job, err := readJob(c)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func openRun(c *cli.Context) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := gke.Open(gke.Access{Kubeconfig: c.String("kubeconfig"), Context: c.String("context"), Namespace: c.String("namespace")})
+	cluster, err := openCluster(c)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +244,7 @@ func (r *running) returnResults(to *contract.Request, repo string) error {
 		return err
 	}
 	host := reference.Domain(named)
-	to.Results = named.Name() + ":ibuild-result-" + r.job.Name
+	to.Results = named.Name() + ":ibuild-result-" + r.job.Name + "-" + strings.ToLower(rand.Text()[:8]) // no other job of the name has it
 	r.job.Facts[launch.ResultsFact] = to.Results
 	to.PlainHTTP = r.registry.PlainHTTP(host)
 	if way == "workload" {
@@ -252,9 +255,23 @@ func (r *running) returnResults(to *contract.Request, repo string) error {
 		return err
 	}
 	if r.job.ResultConfig != nil {
+		if isGoogle(host) && shortLived(r.credentials, host) {
+			say(r.mode, "warning: your login at %s is a token of Google's that ends within the hour; results of a job that takes longer are lost with it: --results-auth workload uses the pod's own identity", host)
+		}
 		to.Credential = path.Join(gke.ResultConfigFolder, "config.json")
 	}
 	return nil
+}
+
+// command is one of ibuild jobs about a job, for the cluster and namespace that it is in.
+func (r *running) command(what, name string) string {
+	text := "ibuild jobs " + what
+	for _, flag := range []string{"kubeconfig", "context", "namespace"} {
+		if value := r.cli.String(flag); value != "" {
+			text += " --" + flag + " " + value
+		}
+	}
+	return text + " " + name
 }
 
 // detached ends a run whose job goes on.
@@ -263,7 +280,7 @@ func (r *running) detached(run *gke.Run) error {
 		fmt.Fprintln(r.out, run.Name)
 		return nil
 	}
-	say(r.mode, "ibuild jobs logs --follow %s shows its output, ibuild jobs result %s fetches its results", run.Name, run.Name)
+	say(r.mode, "%s shows its output, %s fetches its results", r.command("logs --follow", run.Name), r.command("result", run.Name))
 	return nil
 }
 

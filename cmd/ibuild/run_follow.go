@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// lastLines is how long the output of a job that has ended may take to arrive.
+	// lastLines is how long nothing may come of the output of a job that has ended.
 	lastLines = time.Minute
 	// farewell is how long the cluster may take for what is said to it after Ctrl-C.
 	farewell = 30 * time.Second
@@ -27,9 +27,16 @@ const (
 func (r *running) follow(ctx context.Context, run *gke.Run) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	read := make(chan error, 1)
+	read, lines := make(chan error, 1), make(chan struct{}, 1)
+	print := newLogPrinter(r.out, r.errs, run)
 	go func() {
-		read <- run.Logs(reading, gke.LogOptions{Follow: true}, newLogPrinter(r.out, r.errs, run).write)
+		read <- run.Logs(reading, gke.LogOptions{Follow: true}, func(l gke.Line) error {
+			select {
+			case lines <- struct{}{}:
+			default:
+			}
+			return print.write(l)
+		})
 	}()
 	wait := r.cli.Duration("wait")
 	state, err := run.Watch(ctx, gke.Deadlines{NoNode: wait, NoPods: wait}, r.tell)
@@ -43,16 +50,25 @@ func (r *running) follow(ctx context.Context, run *gke.Run) error {
 		<-read
 		return err
 	}
-	select {
-	case err = <-read:
-	case <-time.After(lastLines):
-		stop()
-		err = <-read
-	}
-	if err != nil && ctx.Err() == nil {
-		say(r.mode, "the rest of the output could not be read (%v); ibuild jobs logs %s has it as long as the job is there", err, run.Name)
+	if err := rest(read, lines, stop); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(r.errs, "the rest of the output could not be read (%v); %s has it as long as the job is there\n", err, r.command("logs", run.Name))
 	}
 	return r.end(ctx, run, state)
+}
+
+// rest waits for the end of the output of a job that has ended, as long as lines come.
+func rest(read <-chan error, lines <-chan struct{}, stop func()) error {
+	for {
+		select {
+		case err := <-read:
+			return err
+		case <-lines:
+		case <-time.After(lastLines):
+			stop()
+			<-read
+			return fmt.Errorf("nothing came for %s", lastLines)
+		}
+	}
 }
 
 // tell says what a job waits for, or that it has gone on. What it failed of is the command's last line; before that a
@@ -86,7 +102,7 @@ func allEnded(hosts []gke.Host) bool {
 func (r *running) end(ctx context.Context, run *gke.Run, s gke.State) error {
 	if s.Abandoned {
 		if err := run.Cancel(ctx); err != nil {
-			say(r.mode, "the job could not be cancelled (%v): ibuild jobs cancel %s", err, run.Name)
+			say(r.mode, "the job could not be cancelled (%v): %s", err, r.command("cancel", run.Name))
 		} else {
 			say(r.mode, "the job was cancelled, as it would wait for ever")
 		}
@@ -106,7 +122,7 @@ func (r *running) fetch(ctx context.Context, s gke.State) error {
 	}
 	if r.results == "" {
 		if slices.ContainsFunc(s.Hosts, func(h gke.Host) bool { return h.Result != "" }) {
-			say(r.mode, "the program left results: ibuild jobs result %s [FOLDER] fetches them", r.job.Name)
+			say(r.mode, "the program left results: %s [FOLDER] fetches them", r.command("result", r.job.Name))
 		}
 		return nil
 	}
@@ -121,13 +137,14 @@ func (r *running) fetch(ctx context.Context, s gke.State) error {
 		say(r.mode, "the program left no results")
 		return nil
 	}
-	return resultError(err)
+	if err != nil {
+		say(r.mode, "%s FOLDER tries again", r.command("result", r.job.Name))
+	}
+	return err
 }
 
 // interrupted is what happens after Ctrl-C: the job is cancelled, or left running.
 func (r *running) interrupted(ctx context.Context, run *gke.Run) error {
-	ctx, cancel := context.WithTimeout(ctx, farewell)
-	defer cancel()
 	what := r.onInterrupt
 	if what == "ask" {
 		what = "cancel"
@@ -136,13 +153,15 @@ func (r *running) interrupted(ctx context.Context, run *gke.Run) error {
 		}
 	}
 	if what == "detach" {
-		say(r.mode, "job %s goes on: ibuild jobs logs --follow %s comes back to it", run.Name, run.Name)
+		say(r.mode, "job %s goes on: %s comes back to it", run.Name, r.command("logs --follow", run.Name))
 		return context.Canceled
 	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
 	if err := run.Cancel(ctx); err != nil {
 		return fmt.Errorf("job %s may go on, as it could not be cancelled: %w", run.Name, err)
 	}
-	say(r.mode, "job %s is cancelled", run.Name)
+	say(r.mode, "job %s is cancelled%s", run.Name, leftResults(run))
 	return context.Canceled
 }
 

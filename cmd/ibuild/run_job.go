@@ -44,7 +44,7 @@ func readJob(c *cli.Context) (j gke.Job, err error) {
 			return j, &usage{msg: fmt.Sprintf("--%s %d", f, n), hint: "it is a number from " + map[string]string{"slices": "1", "retries": "0"}[f] + " on"}
 		}
 	}
-	for _, f := range []string{"timeout", "keep", "wait"} {
+	for _, f := range []string{"timeout", "keep", "wait", "grace"} {
 		if c.Duration(f) < 0 {
 			return j, &usage{msg: fmt.Sprintf("--%s %s is in the past", f, c.Duration(f)), hint: "write a time such as 2h"}
 		}
@@ -52,7 +52,8 @@ func readJob(c *cli.Context) (j gke.Job, err error) {
 	if c.String("priority") != "" && c.String("queue") == "" {
 		return j, &usage{msg: "--priority is of a queue, and there is no --queue", hint: "add --queue NAME"}
 	}
-	j.Slices, j.Retries, j.Timeout, j.Keep = c.Int("slices"), c.Int("retries"), c.Duration("timeout"), c.Duration("keep")
+	j.Slices, j.Retries = c.Int("slices"), c.Int("retries")
+	j.Timeout, j.Keep, j.Grace = c.Duration("timeout"), c.Duration("keep"), c.Duration("grace")
 	j.CPU, j.Memory, j.Shm = c.String("cpu"), c.String("memory"), c.String("shm")
 	j.Spot = c.Bool("spot") || j.Accelerator.Spot
 	j.Reservation, j.FlexStart = c.String("reservation"), c.Bool("flex-start")
@@ -69,10 +70,18 @@ func checkChoices(c *cli.Context) error {
 	}{
 		{"results-auth", []string{"login", "workload", "none"}},
 		{"pull-secret", []string{"auto", "none"}},
+		{"carry", []string{"", "folder", "imports"}},
 		{"on-interrupt", []string{"ask", "cancel", "detach"}},
 	} {
 		if v := c.String(f.name); !slices.Contains(f.values, v) {
-			return &usage{msg: fmt.Sprintf("--%s %s is not known", f.name, v), hint: "it is one of " + strings.Join(f.values, ", ")}
+			return &usage{msg: fmt.Sprintf("--%s %s is not known", f.name, v), hint: "it is one of " + strings.TrimPrefix(strings.Join(f.values, ", "), ", ")}
+		}
+	}
+	if dir := c.String("output-dir"); dir != "" && !isStorage(dir) {
+		for flag, set := range map[string]bool{"--no-bootstrap": c.Bool("no-bootstrap"), "--results-auth none": c.String("results-auth") == "none"} {
+			if set {
+				return &usage{msg: "no results come back with " + flag + ", so --output-dir " + dir + " would stay empty", hint: "leave one of them out, or mount storage there: gs://BUCKET or pvc://CLAIM"}
+			}
 		}
 	}
 	return nil
@@ -102,6 +111,12 @@ func login(from *configfile.ConfigFile, host string) ([]byte, error) {
 		own.Auth = base64.StdEncoding.EncodeToString([]byte(auth.Username + ":" + auth.Password)) // the form that kubelets read
 	}
 	return json.Marshal(map[string]any{"auths": map[string]types.AuthConfig{key: own}})
+}
+
+// shortLived says that the login at a registry is an access token, as gcloud's helpers give it.
+func shortLived(from *configfile.ConfigFile, host string) bool {
+	auth, err := from.GetAuthConfig(host)
+	return err == nil && (auth.Username == "oauth2accesstoken" || auth.Username == "_dcgcloud_token")
 }
 
 // isGoogle says that a registry is Google's: GKE's nodes log in there by themselves.

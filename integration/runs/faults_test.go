@@ -62,13 +62,13 @@ func TestForbidden(t *testing.T) {
 func TestOutOfReach(t *testing.T) {
 	cutter, config := cut(t, "runner")
 	image := shared.env.Registry.Addr + "/library/busybox"
-	cmd, said := start(t, config, "run", image, "--", "sh", "-c", "echo before; sleep 8; echo after; exit 5")
+	cmd, said := start(t, config, "run", image, "--", "sh", "-c", "echo before; sleep 20; echo after; exit 5")
 	within(t, time.Minute, func() bool { return strings.Contains(said.String(), "before") })
 	if err := cutter.Refuse(); err != nil {
 		t.Fatal(err)
 	}
 	within(t, time.Minute, func() bool { return strings.Contains(said.String(), "the job goes on") })
-	time.Sleep(10 * time.Second)
+	time.Sleep(20 * time.Second) // until the program has ended
 	if err := cutter.Heal(); err != nil {
 		t.Fatal(err)
 	}

@@ -94,11 +94,11 @@ func TestLogsWhileConnectionsAreCut(t *testing.T) {
 }
 
 // TestLogsOfEndedJob reads what is there: all of it, its end, and what the
-// node made of bytes that are no text and of long lines. The sleep is there as
-// a kubelet joins an output's last line, when it has no end, with what comes
-// after it on the other output.
+// node made of bytes that are no text and of long lines. The sleeps are there
+// as a kubelet joins parts of a line with what comes on the other output between
+// them.
 func TestLogsOfEndedJob(t *testing.T) {
-	run := submit(t, as(t, shared.cluster.Admin), shell(t, `echo first; printf 'a\377b\000c\n'; echo; head -c 200000 /dev/zero | tr '\0' x; echo; echo error >&2; sleep 1; printf end`))
+	run := submit(t, as(t, shared.cluster.Admin), shell(t, `echo first; printf 'a\377b\000c\n'; echo; head -c 200000 /dev/zero | tr '\0' x; echo; sleep 1; echo error >&2; sleep 1; printf end`))
 	watch(t, run, gke.Deadlines{}).wait(t)
 	g := gather(t, run, gke.LogOptions{}, func() {})
 	want := []string{"first", "a\xffb\x00c", "", strings.Repeat("x", 200_000), "error", "end"}

@@ -25,7 +25,10 @@ func (d *declared) bundle(py string, a gke.Accelerator, header source.Source, na
 		src = header
 	}
 	plan, err := img.WithPlatforms("linux/" + a.Arch).Plan(src)
-	return plan, append(v.warnings, warnings...), err
+	if d.kind == needRequirements || d.kind == needProject { // the others say themselves what is installed
+		warnings = append(v.warnings, warnings...)
+	}
+	return plan, warnings, err
 }
 
 // image is what is installed, layer by layer.

@@ -22,8 +22,8 @@ type declared struct {
 	files              []python.File     // requirements files, the named one first, as they are installed
 	edited             map[string][]byte // those that are not what they are on disk
 	locked             []lockedPackage   // of a lock
+	installed          []lockedPackage   // those of them that the project needs without its extras and groups
 	settings           []string          // keys of [tool.uv], which say how uv installs
-	sources            bool              // [tool.uv.sources] says where packages come from
 }
 
 // declare reads what the way of writing needs down names. All findings are in the one error.
@@ -67,7 +67,13 @@ func (d *declared) fromRequirements(show func(string) string) error {
 	d.edited = map[string][]byte{}
 	for i, f := range found.Files {
 		out := filter(shown(f.Path), f.Data)
-		d.all, d.dropped = append(d.all, out.all...), append(d.dropped, out.dropped...)
+		for i := range out.dropped {
+			out.dropped[i].constraint = f.Constraint
+		}
+		d.dropped = append(d.dropped, out.dropped...)
+		if !f.Constraint {
+			d.all = append(d.all, out.all...)
+		}
 		for _, e := range out.local { // in place of what package python says of the path
 			errs = slices.DeleteFunc(errs, func(o *source.Error) bool { return o.File == e.File && o.Line == e.Line })
 			errs = append(errs, e)
@@ -114,7 +120,6 @@ func (d *declared) take(all []requirement, uv map[string]any) {
 	for key := range uv {
 		switch key {
 		case "sources":
-			d.sources = true
 		case "dev-dependencies", "package", "workspace", "default-groups", "managed", "required-version", "build-backend", "dependency-groups":
 			continue // nothing about what is installed
 		}
@@ -197,8 +202,9 @@ func (d *declared) fromLock(shown string) error {
 		return &source.Error{File: shown, Msg: "cannot be read: " + err.Error(), Err: err}
 	}
 	d.locked = l.all()
+	d.installed = reached(d.locked, d.all)
 	if d.kind == needPylock {
-		d.all = nil
+		d.all, d.installed = nil, d.locked
 		for _, p := range d.locked {
 			d.all = append(d.all, requirement{Text: pinned(p), File: shown})
 		}
@@ -219,10 +225,10 @@ func pinned(p lockedPackage) string {
 	return text
 }
 
-// version is the version that a lock has for a package, "" when it has none or several.
+// version is the version of a package that is installed from a lock, "" when it is not, or has several.
 func (d *declared) version(name string) string {
 	found := ""
-	for _, p := range d.locked {
+	for _, p := range d.installed {
 		if python.NormalName(p.Name) != name {
 			continue
 		}
@@ -234,9 +240,9 @@ func (d *declared) version(name string) string {
 	return found
 }
 
-// has says whether a lock has a package whose name begins so.
+// has says whether a package whose name begins so is installed from a lock.
 func (d *declared) has(prefix string) bool {
-	return slices.ContainsFunc(d.locked, func(p lockedPackage) bool { return strings.HasPrefix(python.NormalName(p.Name), prefix) })
+	return slices.ContainsFunc(d.installed, func(p lockedPackage) bool { return strings.HasPrefix(python.NormalName(p.Name), prefix) })
 }
 
 // shown is the file, for people.

@@ -207,10 +207,67 @@ type lockedPackage struct {
 	Marker  string         `toml:"marker"`
 	Source  map[string]any `toml:"source"`
 
+	// What a package of a uv.lock needs, and what an extra of it needs besides.
+	Dependencies []edge            `toml:"dependencies"`
+	Optional     map[string][]edge `toml:"optional-dependencies"`
+
+	// Index is the URL that a package of a pylock.toml comes from.
+	Index string `toml:"index"`
 	// What pylock.toml has in place of a source.
 	VCS       map[string]any `toml:"vcs"`
 	Directory map[string]any `toml:"directory"`
 	Archive   map[string]any `toml:"archive"`
+}
+
+// edge is one need of a locked package.
+type edge struct {
+	Name  string   `toml:"name"`
+	Extra []string `toml:"extra"`
+}
+
+// reached are the packages of a uv.lock that requirements lead to. The lock of a project has those of its extras and
+// groups, too, which are not installed.
+func reached(locked []lockedPackage, from []requirement) (out []lockedPackage) {
+	type wanted struct{ name, extra string }
+	var queue []wanted
+	seen := map[wanted]bool{}
+	want := func(name string, extras []string) {
+		for _, extra := range append([]string{""}, extras...) {
+			w := wanted{python.NormalName(name), python.NormalName(extra)}
+			if !seen[w] {
+				seen[w] = true
+				queue = append(queue, w)
+			}
+		}
+	}
+	for _, r := range from {
+		if p, err := python.ParseRequirement(r.Text); err == nil {
+			want(p.Name, p.Extras)
+		}
+	}
+	for len(queue) > 0 {
+		w := queue[0]
+		queue = queue[1:]
+		for _, p := range locked {
+			if python.NormalName(p.Name) != w.name {
+				continue
+			}
+			edges := p.Dependencies
+			if w.extra == "" {
+				out = append(out, p)
+			} else {
+				for extra, list := range p.Optional {
+					if python.NormalName(extra) == w.extra {
+						edges = list
+					}
+				}
+			}
+			for _, e := range edges {
+				want(e.Name, e.Extra)
+			}
+		}
+	}
+	return out
 }
 
 // elsewhere says that the package is not an index's.

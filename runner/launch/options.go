@@ -115,6 +115,30 @@ func (o Options) mode(errs *source.Errors, isImage bool) Mode {
 	return mode
 }
 
+// unused refuses options that the source or the mode have no use for.
+func (o Options) unused(mode Mode, s subject, errs *source.Errors) {
+	program := s.kind != KindImage && s.kind != KindDefinition
+	fail := func(what, why string) {
+		*errs = append(*errs, &source.Error{Msg: what + " does nothing here: " + why, Hint: "leave it out"})
+	}
+	if o.Python != "" {
+		switch {
+		case !program:
+			fail("a Python version", "the image says itself what is in it")
+		case mode != Bundled:
+			fail("a Python version", fmt.Sprintf("in the mode %s the image has its own", mode))
+		case s.hasHeader():
+			fail("a Python version", "the header's requires-python decides")
+		}
+	}
+	if !program && (o.Folder != "" || o.Carry != CarryAuto) {
+		fail("a folder that goes along", "the image has its own program")
+	}
+	if mode != Prebuilt && o.BaseRepo != "" {
+		fail("a repository of base images", fmt.Sprintf("the mode %s takes none", mode))
+	}
+}
+
 // baseImage is the base of prebuilt mode, and who names its repository ("" for the caller).
 func (o Options) baseImage(errs *source.Errors) (image, by string) {
 	repo := o.BaseRepo

@@ -59,6 +59,7 @@ func NewPlan(o Options) (*Plan, error) {
 	p := &Plan{Source: o.Source, Kind: s.kind, Args: slices.Clone(o.Args), bootstrap: !o.NoBootstrap, kind: o.Accelerator.Kind}
 	p.Platform = platforms.Normalize(ocispecs.Platform{OS: "linux", Architecture: cmp.Or(o.Accelerator.Arch, "amd64")})
 	p.Mode = o.mode(&errs, s.kind == KindImage)
+	o.unused(p.Mode, s, &errs)
 	switch s.kind {
 	case KindImage:
 		p.Base = s.image
@@ -110,7 +111,11 @@ func (p *Plan) program(o Options, s subject, errs *source.Errors) {
 	} else {
 		p.Program = []string{"python3", path.Join(CodeFolder, p.code.entry)}
 		if p.code.carry == CarryImports && o.Carry == CarryAuto {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("%s goes along with the modules that it imports, and not the whole of %s", s.file, p.code.dir))
+			what := "with the modules that it imports"
+			if s.extra != nil || s.code.Stdin {
+				what = "alone"
+			}
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s goes along %s, and not the whole of %s", s.file, what, p.code.dir))
 		}
 	}
 	if p.Mode == Custom {

@@ -31,6 +31,9 @@ func (d *declared) install(show func(string) string) (map[string][]byte, error) 
 		writeList(files, d.kept, "-c "+constraintList+"\n")
 	case needPylock:
 		for _, p := range d.locked {
+			if p.Index != "" && !strings.HasPrefix(p.Index, "https://pypi.org/simple") {
+				errs = append(errs, &source.Error{File: d.shown(show), Msg: fmt.Sprintf("%s is from the index %s, and a pod would look for it at its own", p.Name, p.Index), Hint: "take the mode bundled"})
+			}
 			if p.elsewhere() {
 				errs = append(errs, &source.Error{File: d.shown(show), Msg: fmt.Sprintf("%s is not from a package index, which prebuilt mode needs", p.Name), Hint: "take the mode bundled"})
 			}

@@ -24,6 +24,8 @@ type requirement struct {
 	File string
 	Line int  // from 1, 0 when it is not known
 	Keep bool // it has the mark that keeps it
+
+	constraint bool // it is in a file of constraints, and installs nothing
 }
 
 // name is its normal name, "" for what is no requirement with a name.
@@ -197,8 +199,7 @@ func located(file string, data []byte, texts []string) []requirement {
 			}
 			used[place{i, text}]++
 			r.Line = i + 1
-			at := strings.LastIndexByte(line, '#')
-			r.Keep = at >= 0 && keepMark().MatchString(line[at:])
+			r.Keep = keepMark().MatchString(line[strings.Index(line, text)+len(text):])
 			break
 		}
 		out = append(out, r)

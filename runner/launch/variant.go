@@ -79,7 +79,7 @@ func (d device) jax(v *variant, all, dropped []requirement) {
 	for _, r := range dropped {
 		p, err := python.ParseRequirement(r.Text)
 		switch {
-		case err != nil:
+		case err != nil, r.constraint:
 		case python.NormalName(p.Name) == "jax" && p.URL == "":
 			lines = append(lines, withExtra(p, extra))
 		default:
@@ -91,11 +91,22 @@ func (d device) jax(v *variant, all, dropped []requirement) {
 		lines = []string{withExtra(python.Requirement{Name: "jax"}, extra)}
 	}
 	if len(lines) == 0 {
+		d.libtpuAlone(v, dropped)
 		return
 	}
 	v.packages = append(v.packages, lines...)
 	if d.kind == gke.TPU {
 		v.args = append(v.args, "--find-links", libtpuOfJAX)
+	}
+}
+
+// libtpuAlone keeps libtpu for programs that drive a TPU without JAX, such as those of PyTorch/XLA.
+func (d device) libtpuAlone(v *variant, dropped []requirement) {
+	for _, r := range dropped {
+		if d.kind == gke.TPU && r.name() == "libtpu" && !r.constraint {
+			v.packages, v.args = append(v.packages, r.Text), appendOnce(v.args, "--find-links")
+			v.args = append(v.args, libtpuOfJAX)
+		}
 	}
 }
 

@@ -158,6 +158,10 @@ func InVariable(name, value string) string {
 	return "a credential, going by its name"
 }
 
+// InName says that a variable's name alone promises a credential, whatever its value looks like: for callers to whom
+// a false alarm costs nothing.
+func InName(name string) bool { return secretName(name) }
+
 // secretName says whether a variable's name ends in a word for a credential: DB_PASSWORD and
 // HF_TOKEN do, TOKENIZERS_PARALLELISM and TOKEN_FILE do not.
 func secretName(name string) bool {

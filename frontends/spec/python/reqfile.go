@@ -23,6 +23,8 @@ const (
 type File struct {
 	Path string // relative to the tree's root, slash-separated
 	Data []byte // as it is on disk
+	// Constraint says that the file is named by -c, or by a file that is: its lines install nothing.
+	Constraint bool
 }
 
 // Tree reads requirements files together with the files that they name by -r and -c.
@@ -41,6 +43,8 @@ type reading struct {
 	seen    map[string]bool
 	bytes   int
 	errs    source.Errors
+
+	constraint bool // the file that is read is one
 }
 
 // Read is [Tree.ReadAll] for callers that cannot ship local packages: each one is a finding.
@@ -98,7 +102,7 @@ func (r *reading) add(name string, complain func(msg, hint string)) {
 
 // addText takes the text of one file.
 func (r *reading) addText(name string, data []byte) {
-	r.files = append(r.files, File{Path: name, Data: data})
+	r.files = append(r.files, File{Path: name, Data: data, Constraint: r.constraint})
 	src, err := source.New(r.Show(name), "", data)
 	if err != nil {
 		r.errs.Collect(err)

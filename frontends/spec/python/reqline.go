@@ -105,7 +105,10 @@ func (r *reading) option(file string, src source.Source, l logicalLine, complain
 				text: fmt.Sprintf("the local folder %q of --find-links is not supported yet", value)})
 		}
 	case "--requirement", "--constraint":
+		before := r.constraint
+		r.constraint = before || name == "--constraint"
 		r.follow(file, value, complain)
+		r.constraint = before
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/docker/go-units"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/ibuild/ibuild/registry"
 	"github.com/ibuild/ibuild/runner/bootstrap/contract"
 	"github.com/ibuild/ibuild/runner/bootstrap/results"
@@ -32,8 +32,8 @@ func (c *container) gather(o outcome) outcome {
 	defer cancel()
 	begin := time.Now()
 	s, err := c.push(ctx)
-	if err == nil && s.Missed > 0 {
-		err = fmt.Errorf("%d files are not among them", s.Missed)
+	if err == nil && s.Missed > 0 { // the program has done its work: that is no failure of the job
+		o.Message.Message = strings.TrimPrefix(fmt.Sprintf("%s; %d files are not in the results", o.Message.Message, s.Missed), "; ")
 		for _, left := range s.Left[:min(len(s.Left), maxShown)] {
 			say("not in the results: %s", left)
 		}

@@ -173,7 +173,6 @@ func TestResultsFail(t *testing.T) {
 		"credential missing": {func(_ *store, b *box, r *contract.Request) { r.Credential = b.dir + "/no/config.json" }, "credential for the results is not there"},
 		"credential's name":  {func(_ *store, b *box, r *contract.Request) { r.Credential = b.file("x.json", "{}", 0o600) }, "not called config.json"},
 		"foreign registry":   {func(_ *store, _ *box, r *contract.Request) { r.Auth = contract.AuthWorkload }, "registries of Google"},
-		"a socket":           {func(_ *store, _ *box, r *contract.Request) { r.Program[2] = makesSocket + r.Program[2] }, "1 files are not among them"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -256,5 +255,14 @@ func TestMemory(t *testing.T) {
 	t.Logf("%d KiB of memory; %s", used, b.stderr.String())
 	if used > 256<<10 {
 		t.Errorf("%d KiB of memory", used)
+	}
+}
+
+// TestResultsWithoutSome: what cannot be saved is said, and is no failure of a program that has done its work.
+func TestResultsWithoutSome(t *testing.T) {
+	s, b := newStore(t), newBox(t)
+	code := b.run(s.request(b, makesSocket+makesResults))
+	if m := b.message(); code != 0 || m.Phase != contract.PhaseRun || m.Result == "" || m.Message != "1 files are not in the results" {
+		t.Errorf("%d: %+v\n%s", code, m, b.stderr.String())
 	}
 }

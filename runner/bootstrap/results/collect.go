@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -111,6 +113,23 @@ func (c *collection) add(name string) {
 	c.folder(dir, name+"/")
 }
 
+// below makes a link relative that is absolute and leads into the folder: programs write them, as the folder's name
+// that they are given is absolute.
+func below(folder, name, target string) string {
+	if !path.IsAbs(target) {
+		return target
+	}
+	inside, err := filepath.Rel(folder, target)
+	if err != nil || !filepath.IsLocal(inside) {
+		return target
+	}
+	relative, err := filepath.Rel(path.Dir(name), inside)
+	if err != nil {
+		return target
+	}
+	return relative
+}
+
 // look finds out what an entry is, and whether it can be taken over.
 func (c *collection) look(name string) (entry, error) {
 	info, err := c.root.Lstat(name)
@@ -125,6 +144,7 @@ func (c *collection) look(name string) (entry, error) {
 	case fs.ModeDir:
 	case fs.ModeSymlink:
 		if e.link, err = c.root.Readlink(name); err == nil {
+			e.link = below(c.root.Name(), name, e.link)
 			err = checkLink(name, e.link)
 		}
 	case 0:

@@ -104,6 +104,9 @@ func TestLeftOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Symlink(from+"/good", from+"/latest"); err != nil { // absolute, and below the folder
+		t.Fatal(err)
+	}
 	if err := syscall.Mkfifo(from+"/pipe", 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +132,11 @@ func TestLeftOut(t *testing.T) {
 	if diff := cmp.Diff(got.Left, fetched.Left); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
-	if files := tree(t, to); len(files) != 1 {
+	if files := tree(t, to); len(files) != 2 {
 		t.Errorf("%v", files)
+	}
+	if target, err := os.Readlink(to + "/latest"); err != nil || target != "good" {
+		t.Errorf("a link below the folder leads to %q, %v", target, err)
 	}
 	if said := fmt.Sprint(got.Left); !strings.Contains(said, `"pipe": it is a pipe, no file`) || !strings.Contains(said, `"socket": it is a socket`) || !strings.Contains(said, "not relative") || !strings.Contains(said, "goes down and up") || strings.Contains(said, "canary") {
 		t.Error(said)
