@@ -74,7 +74,7 @@ func rest(read <-chan error, lines <-chan struct{}, stop func()) error {
 // tell says what a job waits for, or that it has gone on. What it failed of is the command's last line; before that a
 // job counts as running for a moment, when its programs have ended.
 func (r *running) tell(s gke.State) {
-	if s.Phase == gke.Failed || s.Phase == gke.Cancelled || s.Phase == gke.Running && allEnded(s.Hosts) {
+	if !s.Lost && (s.Phase == gke.Failed || s.Phase == gke.Cancelled || s.Phase == gke.Running && allEnded(s.Hosts)) {
 		return
 	}
 	text := string(s.Phase)
