@@ -2,6 +2,7 @@ package gke
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +148,11 @@ func TestDecide(t *testing.T) {
 			Pending, "ProjectQuota", scaleUpFailed, "GCE quota exceeded", "more quota"},
 		{"stockout", []m{jobObject(), unscheduledPod(gpu), event(2, "Pod", "FailedScaleUp", "Node scale up in zones us-central1-a associated with this pod failed: GCE out of resources. Pod is at risk of not being scheduled.")},
 			Pending, "OutOfMachines", scalingUp, "no such machines", "--flex-start"},
+		{"stockout, and a pause", []m{jobObject(), unscheduledPod(gpu), event(2, "Pod", "FailedScaleUp", "Node scale up in zones us-central1-a associated with this pod failed: GCE out of resources."),
+			event(3, "Pod", "NotTriggerScaleUp", "pod didn't trigger scale-up: 1 max node group size reached, 1 in backoff after failed scale-up")},
+			Pending, "OutOfMachines", scalingUp, "no such machines", "--flex-start"},
+		{"a full pool, and one that pauses", []m{jobObject(), unscheduledPod(gpu), event(3, "Pod", "NotTriggerScaleUp", "pod didn't trigger scale-up: 1 max node group size reached, 1 in backoff after failed scale-up")},
+			Pending, "NotTriggerScaleUp", scaleUpFailed, "in backoff", "tries again"},
 		{"a later scale-up counts", []m{jobObject(), unscheduledPod(gpu), event(3, "Pod", "TriggeredScaleUp", "pod triggered scale-up: [{a 0->1 (max: 4)} {b 1->2 (max: 4)}]"), event(2, "Pod", "FailedScaleUp", "x: GCE quota exceeded")},
 			Pending, "TriggeredScaleUp", scalingUp, "a 0->1 (max: 4), b 1->2 (max: 4)", ""},
 		{"pool is full", []m{jobObject(), unscheduledPod(gpu), event(1, "Pod", "NotTriggerScaleUp", "pod didn't trigger scale-up: 1 node(s) didn't match Pod's node affinity/selector, 1 max node group size reached")},
@@ -199,6 +205,12 @@ func TestDecide(t *testing.T) {
 		{"image missing, later", []m{jobObject(), waitingPod("ImagePullBackOff", `Back-off pulling image "reg/train@sha256:1": ErrImagePull: `+pull+`failed to resolve image: reg/train@sha256:1: not found`)},
 			Pulling, "ImagePullBackOff", hopeless, "not in its registry", ""},
 		{"another architecture", []m{jobObject(), waitingPod("ErrImagePull", pull+`no match for platform in manifest: not found`)}, Pulling, "ErrImagePull", hopeless, "architecture", "linux/arm64"},
+		{"certificate not trusted", []m{jobObject(), waitingPod("ErrImagePull", `failed to resolve reference "r/x@sha256:1": failed to do request: Head "https://r/v2/x/manifests/sha256:1": tls: failed to verify certificate: x509: certificate signed by unknown authority`)},
+			Pulling, "ErrImagePull", hopeless, "do not trust the registry", "certificate"},
+		{"a digest with 404 in it", []m{jobObject(), waitingPod("ErrImagePull", `failed to copy: httpReadSeeker: failed open: Get "https://r/v2/x/blobs/sha256:9404429ab?X-Amz-Signature=1": EOF`)},
+			Pulling, "ErrImagePull", pullError, "cannot be pulled", "try again"},
+		{"signature", []m{jobObject(), waitingPod("SignatureValidationFailed", `image pull failed for r/x because the signature validation failed`)},
+			Pulling, "SignatureValidationFailed", hopeless, "does not accept", "signed"},
 		{"may not pull", []m{jobObject(), waitingPod("ErrImagePull", `failed to pull and unpack image "x": failed to resolve image: failed to authorize: failed to fetch oauth token: unexpected status from GET request to https://us-docker.pkg.dev/v2/token: 403 Forbidden`)},
 			Pulling, "ErrImagePull", hopeless, "may not pull", "artifactregistry.reader"},
 		{"Docker Hub says no", []m{jobObject(), waitingPod("ErrImagePull", `failed to pull and unpack image "docker.io/me/x:1": failed to resolve image: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed`)},
@@ -286,6 +298,25 @@ func TestDecideSeveralHosts(t *testing.T) {
 	f = look(t, job(), indexed(terminatedPod(1, "Error", ""), "0", "a", ""), indexed(runningPod("x"), "1", "b", ""), indexed(runningPod("x"), "2", "c", ""), indexed(runningPod("x"), "3", "d", ""))
 	if f.Phase != Running || f.Hosts[0].Phase != Failed || f.Hosts[0].ExitCode != 1 {
 		t.Errorf("%+v", f.State)
+	}
+}
+
+// TestDecideFirstTrouble: a host that fails as another one was taken away is not the reason.
+func TestDecideFirstTrouble(t *testing.T) {
+	job := with(with(jobObject(conditionObject("Failed", "BackoffLimitExceeded", "")), 2, "spec", "completions"), "Indexed", "spec", "completionMode")
+	taken := indexed(disruptedPod("Failed", "TerminationByKubelet", "Pod was terminated in response to imminent node shutdown."), "0", "a", "")
+	f := look(t, job, taken, indexed(terminatedPod(7, "Error", ""), "1", "b", "2026-11-23T04:59:09Z"))
+	if f.Phase != Failed || !strings.HasPrefix(f.Message, "host 0: node node-1 stopped the pod") || !strings.Contains(f.Hint, "--retries") {
+		t.Errorf("%+v", f.State)
+	}
+}
+
+// TestDecideBlind: who may not read events does not see an autoscaler at work, and the job is not given up for that.
+func TestDecideBlind(t *testing.T) {
+	o := observe(t, jobObject(), unscheduledPod("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."))
+	o.blind[events.Resource] = errors.New("forbidden")
+	if f := decide(o.snapshot()); f.cause != scalingUp || !strings.Contains(f.Message, "you may not read events") {
+		t.Errorf("%+v", f)
 	}
 }
 

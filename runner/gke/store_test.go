@@ -22,6 +22,7 @@ type store struct {
 	mu      sync.Mutex
 	objects map[string]*unstructured.Unstructured // by resource/name
 	refuse  func(method, resource string) (code int, reason metav1.StatusReason)
+	lose    string // resource of which objects are made, and no answer arrives
 }
 
 // storeOf is a cluster whose namespace ml has the objects.
@@ -93,6 +94,9 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.Method == http.MethodDelete:
 		delete(s.objects, path)
+	}
+	if r.Method == http.MethodPost && resource == s.lose {
+		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(have.Object) // the client that went away sees it

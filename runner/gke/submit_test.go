@@ -70,6 +70,34 @@ func TestSubmitTakesBack(t *testing.T) {
 	}
 }
 
+// TestSubmitLosesAnswer: what was made without that anybody heard is found and removed; what others have made is not.
+func TestSubmitLosesAnswer(t *testing.T) {
+	for _, resource := range []string{"secrets", "services", "jobs"} {
+		c, kept := storeOf(t, object("Secret", "theirs", time.Hour, "you", false))
+		kept.lose = resource
+		var e *Error
+		if _, err := c.Submit(t.Context(), sliceJob(t)); !errors.As(err, &e) || e.Refusal != NoAnswer {
+			t.Errorf("%s: %v", resource, err)
+		}
+		if left := kept.names(); !slices.Equal(left, []string{"Secret/theirs"}) {
+			t.Errorf("%s: %q is left", resource, left)
+		}
+	}
+}
+
+// TestSubmitNamesOwner: what is left without its job is somebody's.
+func TestSubmitNamesOwner(t *testing.T) {
+	c, kept := storeOf(t)
+	if _, err := c.Submit(t.Context(), sliceJob(t)); err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range kept.objects {
+		if !(Selection{Owner: "me@laptop"}).has(o) {
+			t.Errorf("%s names no owner", name)
+		}
+	}
+}
+
 // TestSubmitConflict: a part that somebody changes at the same moment is tied to the job all the same.
 func TestSubmitConflict(t *testing.T) {
 	c, kept := storeOf(t)

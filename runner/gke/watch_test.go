@@ -238,3 +238,32 @@ func TestEventsOfOthers(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestOutageRenewsPatience: while the cluster is away, what a job waits for may have come.
+func TestOutageRenewsPatience(t *testing.T) {
+	o := newObserver(&Run{Name: "train", Namespace: "ml", Kind: "Job"})
+	o.reach.note(errors.New("connection refused"), time.Now())
+	w := &watcher{o: o, tell: func(State) {}, patience: patience{cause: noNode, since: time.Now().Add(-time.Hour)}}
+	if _, err := w.look(t.Context()); err != nil || w.patience != (patience{}) {
+		t.Errorf("%+v, %v", w.patience, err)
+	}
+}
+
+// TestOptionalIsNoOutage: what the state can do without may fail as it likes.
+func TestOptionalIsNoOutage(t *testing.T) {
+	o := newObserver(&Run{Name: "train", Namespace: "ml", Kind: "Job"})
+	down := apierrors.NewInternalError(errors.New("conversion webhook is down"))
+	o.heard(t.Context(), o.kueue("uid"), down)
+	if since, _ := o.reach.lost(); !since.IsZero() {
+		t.Error("Kueue's failure is taken for the cluster's")
+	}
+	jobs := o.subjects()[0]
+	o.heard(t.Context(), jobs, down)
+	if since, _ := o.reach.lost(); since.IsZero() {
+		t.Error("that of jobs is not")
+	}
+	o.heard(t.Context(), jobs, nil)
+	if since, _ := o.reach.lost(); !since.IsZero() {
+		t.Error("it does not end")
+	}
+}
