@@ -26,9 +26,9 @@ func TestCleanupTouchesNothingElse(t *testing.T) {
 	image := shared.env.Registry.Addr + "/library/busybox"
 	ibuild(t, "jobs", "cleanup", "--running", "--yes").expect(t, 0)
 	kubectl(t, "create", "job", "not-ibuilds", "--image", image, "--", "true")
-	kubectl(t, "create", "secret", "generic", "mine-env", "--from-literal=A=b")
+	kubectl(t, "create", "secret", "generic", "other-env", "--from-literal=A=b")
 	t.Cleanup(func() {
-		kubectl(t, "delete", "job/not-ibuilds", "secret/mine-env")
+		kubectl(t, "delete", "job/not-ibuilds", "secret/other-env")
 		ibuild(t, "jobs", "cleanup", "--owner", "all", "--yes")
 	})
 	other := shell(t, "true") // another person's, which has ended too
