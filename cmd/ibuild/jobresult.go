@@ -22,7 +22,8 @@ func jobResultCommand() *cli.Command {
 		Usage:     "fetch what a job has left in its output folder",
 		ArgsUsage: "NAME [FOLDER]",
 		Description: `What the program has left in $IBUILD_OUTPUT_DIR is in the registry when the job has ended, also when it has failed.
-Of a job that was cancelled, ibuild jobs cancel says where they are. FOLDER is NAME in the current folder by default. The results of several hosts go to host-0, host-1, …
+Of a job that was cancelled, ibuild jobs cancel says where they are. FOLDER is NAME in the current folder by default.
+The results of several hosts go to host-0, host-1, …
 below it, those of several slices to slice-0-host-0, …
 
    ibuild jobs result train-x7k2q

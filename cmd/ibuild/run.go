@@ -49,7 +49,7 @@ func runFlags() []cli.Flag {
 		&cli.StringFlag{Name: "output-dir", Usage: "`FOLDER` for what the program leaves in $IBUILD_OUTPUT_DIR; gs://BUCKET[/PATH] or pvc://CLAIM[/PATH] is mounted there instead"},
 		&cli.StringFlag{Name: "results-auth", Usage: "`WAY` in which the pod may push results: login (the caller's, for this repository's registry), workload (the pod's own identity at Google) or none", Value: "login"},
 		&cli.StringFlag{Name: "pull-secret", Usage: "`WAY` in which nodes log in to pull: auto (the caller's login, where there is one and the registry is not Google's) or none", Value: "auto"},
-		&cli.DurationFlag{Name: "wait", Usage: "`TIME` that the job may wait for room that others take, such as 2h: nodes in use, quotas; 5 minutes by default. Nodes that an autoscaler makes and queues are waited for in any case"},
+		&cli.DurationFlag{Name: "wait", Usage: "`TIME` that the job may wait for room that others take, such as 2h: nodes in use, quotas; by default 5 minutes for nodes and 2 for quotas. Nodes that an autoscaler makes and queues are waited for in any case"},
 		&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "end when the job is submitted; see ibuild jobs"},
 		&cli.BoolFlag{Name: "dry-run", Usage: "print the manifests, and build and submit nothing"},
 		&cli.StringFlag{Name: "on-interrupt", Usage: "what Ctrl-C `DOES` to the job: ask, cancel or detach; where nobody can be asked, ask cancels", Value: "ask"},
@@ -85,7 +85,7 @@ func podFlags() []cli.Flag {
 		&cli.StringFlag{Name: "shm", Usage: "`QUANTITY` that /dev/shm may hold; half of the node's memory by default"},
 		&cli.IntFlag{Name: "retries", Usage: "`NUMBER` of times that the program starts again after a failure; preempted hosts start again without counting"},
 		&cli.DurationFlag{Name: "timeout", Usage: "`TIME` that the program may take, such as 2h"},
-		&cli.DurationFlag{Name: "grace", Usage: "`TIME` between SIGTERM and the end, for checkpoints and results; 30s by default, which is also what spot machines give at most"},
+		&cli.DurationFlag{Name: "grace", Usage: "`TIME` between SIGTERM and the end, for checkpoints and results; 30s by default; a spot machine may give less"},
 		&cli.DurationFlag{Name: "keep", Usage: "`TIME` that the ended job stays in the cluster; until ibuild jobs cleanup by default"},
 		&cli.StringFlag{Name: "service-account", Usage: "`NAME` of the service account of the pods"},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ func TestVariables(t *testing.T) {
 		{name: "passed on, the last one counts", explicit: []string{"A", "EMPTY"}, plain: []gke.Variable{{Name: "A", Value: "2"}, {Name: "EMPTY"}}},
 		{name: "a family, with its credential apart", caps: []string{"WANDB_*"}, plain: []gke.Variable{{Name: "WANDB_PROJECT", Value: "p"}},
 			secret: []gke.Variable{{Name: "WANDB_API_KEY", Value: "0123456789abcdef0123456789abcdef01234567"}}},
+		{name: "a credential by its name alone", explicit: []string{"DB_PASSWORD=hunter2", "PIN=1"}, plain: []gke.Variable{{Name: "PIN", Value: "1"}}, secret: []gke.Variable{{Name: "DB_PASSWORD", Value: "hunter2"}}},
 		{name: "what is given wins over what is caught", caps: []string{"WANDB_P*"}, explicit: []string{"WANDB_PROJECT=q"}, plain: []gke.Variable{{Name: "WANDB_PROJECT", Value: "q"}}},
 		{name: "no pattern catches what is this machine's", caps: []string{"L*", "P*", "C*"}, plain: []gke.Variable{{Name: "LDX", Value: "1"}}},
 		{name: "but a name does", caps: []string{"PATH"}, plain: []gke.Variable{{Name: "PATH", Value: "/bin"}}},
@@ -105,5 +107,23 @@ func TestLogin(t *testing.T) {
 	}
 	if data, err := login(from, "nobody.example"); data != nil || err != nil {
 		t.Errorf("a registry without credentials: %s, %v", data, err)
+	}
+}
+
+// TestRunRefuses: what would be misread or do nothing is refused before anything is read or asked.
+func TestRunRefuses(t *testing.T) {
+	for args, says := range map[string]string{
+		"train.py -a l4":                                 "-a comes after SOURCE",
+		"--carry import train.py":                        "--carry import is not known",
+		"--output-dir out --no-bootstrap --image i t.py": "no results come back with --no-bootstrap",
+		"--output-dir out --results-auth none train.py":  "no results come back with --results-auth none",
+		"--wait -1m train.py":                            "--wait -1m0s is in the past",
+	} {
+		app := newApp()
+		app.Writer, app.ErrWriter = io.Discard, io.Discard
+		var use *usage
+		if err := app.Run(append([]string{"ibuild", "run"}, strings.Fields(args)...)); !errors.As(err, &use) || !strings.Contains(use.msg, says) || use.hint == "" {
+			t.Errorf("%s: %v, want %q with a hint", args, err, says)
+		}
 	}
 }

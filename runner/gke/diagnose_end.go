@@ -72,8 +72,13 @@ func (o *observed) failure(s *State, hosts []hostFinding, c metav1.Condition) {
 	s.Phase, s.Since = Failed, transition(c)
 	s.Reason, s.Message = c.Reason, "the job failed: "+oneLine(c.Message)
 	first := culprit(hosts)
-	if taken := earliest(hosts); first == nil || taken != nil && taken.since.Before(first.since) {
-		first = taken // hosts fail when they lose another one
+	if first == nil {
+		first = earliest(hosts)
+	}
+	for n := range hosts {
+		if h := &hosts[n]; h.Phase == Preempted && h.pod != nil && h.since.Before(first.since) {
+			first = h // the others fail when they lose this one
+		}
 	}
 	if first != nil {
 		s.ExitCode = first.ExitCode
@@ -92,13 +97,13 @@ func (o *observed) failure(s *State, hosts []hostFinding, c metav1.Condition) {
 	}
 }
 
-// earliest is the host that was disturbed first, and not by its own program. It
-// is nil if there is none.
+// earliest is the host that was disturbed first, for jobs of which no pod failed
+// by itself. It is nil if there is none.
 func earliest(hosts []hostFinding) *hostFinding {
 	var first *hostFinding
 	for n := range hosts {
 		h := &hosts[n]
-		if h.pod != nil && h.Phase != Succeeded && h.Phase != Running && h.Phase != Failed && (first == nil || h.since.Before(first.since)) {
+		if h.pod != nil && h.Phase != Succeeded && h.Phase != Running && (first == nil || h.since.Before(first.since)) {
 			first = h
 		}
 	}

@@ -309,6 +309,11 @@ func TestDecideFirstTrouble(t *testing.T) {
 	if f.Phase != Failed || !strings.HasPrefix(f.Message, "host 0: node node-1 stopped the pod") || !strings.Contains(f.Hint, "--retries") {
 		t.Errorf("%+v", f.State)
 	}
+	// one that has no node yet has nothing to do with it, however long it waits
+	f = look(t, job, indexed(unscheduledPod("0/1 nodes are available: 1 Insufficient google.com/tpu."), "0", "a", ""), indexed(terminatedPod(7, "Error", ""), "1", "b", "2026-11-23T04:59:09Z"))
+	if f.ExitCode != 7 || f.Message != "host 1: the program ended with exit code 7" {
+		t.Errorf("%+v", f.State)
+	}
 }
 
 // TestDecideBlind: who may not read events does not see an autoscaler at work, and the job is not given up for that.

@@ -150,6 +150,8 @@ func TestVariants(t *testing.T) {
 		{"jax on a CPU", []string{"jax[cuda12]"}, "cpu", want{packages: []string{"jax"}}},
 		{"jaxlib alone", []string{"jaxlib==0.5"}, "l4", want{packages: []string{"jax[cuda12]"}}},
 		{"libtpu alone", []string{"libtpu"}, "l4", want{}},
+		{"libtpu without JAX on a TPU", []string{"libtpu<1 ; python_version < '3.11'", "libtpu ; python_version >= '3.11'"}, "v5e",
+			want{[]string{"libtpu<1 ; python_version < '3.11'", "libtpu ; python_version >= '3.11'"}, []string{"--find-links", libtpuOfJAX}}},
 		{"two lines with markers", []string{"jax<0.5 ; python_version < '3.11'", "jax>=0.5 ; python_version >= '3.11'"}, "l4",
 			want{packages: []string{"jax[cuda12]<0.5 ; python_version < '3.11'", "jax[cuda12]>=0.5 ; python_version >= '3.11'"}}},
 		{"flax brings jax", []string{"flax"}, "l4", want{packages: []string{"jax[cuda12]"}}},

@@ -104,9 +104,11 @@ func (d device) jax(v *variant, all, dropped []requirement) {
 func (d device) libtpuAlone(v *variant, dropped []requirement) {
 	for _, r := range dropped {
 		if d.kind == gke.TPU && r.name() == "libtpu" && !r.constraint {
-			v.packages, v.args = append(v.packages, r.Text), appendOnce(v.args, "--find-links")
-			v.args = append(v.args, libtpuOfJAX)
+			v.packages = append(v.packages, r.Text)
 		}
+	}
+	if len(v.packages) > 0 {
+		v.args = append(v.args, "--find-links", libtpuOfJAX)
 	}
 }
 
